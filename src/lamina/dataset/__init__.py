@@ -1,0 +1,1 @@
+"""Embeddings on disk: a folder of shards with a manifest."""

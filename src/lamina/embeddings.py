@@ -1,0 +1,135 @@
+"""`Embeddings`: a table of units and, for each layer asked for, one matrix with a row per unit.
+
+The shape that everything downstream reads: in memory here, on disk as a dataset's shards.
+Shapes: U units, L layers asked for, D hidden width (L * D where layers are concatenated).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from lamina.errors import SpecError
+from lamina.spec import Dtype
+
+Vectors = npt.NDArray[np.float32] | npt.NDArray[np.float16]
+
+COMBINED = "combined"
+LAYER_PREFIX = "layer_"
+
+UNIT_FIELDS: dict[str, pa.DataType] = {
+    "text_id": pa.int64(),  # the text's position in the input
+    "surface": pa.string(),  # text[start:end]; a special token's own name
+    "start": pa.int64(),  # character offsets into the original string
+    "end": pa.int64(),
+    "special": pa.bool_(),  # a token that the tokenizer added
+    "n_tokens": pa.int32(),  # tokens that were reduced to this row
+    "n_windows": pa.int32(),  # windows that they were taken from
+    "status": pa.string(),  # ok | empty | dropped | cut
+}
+TOKEN_FIELDS: dict[str, pa.DataType] = {"token": pa.string(), "token_id": pa.int32()}  # unit="token" only
+
+
+def layer_column(layer: int) -> str:
+    """The name of a layer's column: `layer_4`."""
+    return f"{LAYER_PREFIX}{layer}"
+
+
+def vector_columns(names: Iterable[str]) -> list[str]:
+    """Those of `names` that hold vectors, in their order."""
+    return [name for name in names if name == COMBINED or name.removeprefix(LAYER_PREFIX).isdigit()]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embeddings:
+    """Units of text and their vectors.
+
+    units    the units table, [U] rows; columns as in `UNIT_FIELDS`, then those that travelled along.
+    columns  name -> float array [U, D]: `layer_0` …, or `combined` where the Spec combines layers. A unit without any
+             token (an empty text without special tokens, a word that the tokenizer drops) has `n_tokens` 0,
+             a `status` that says why, and NaN: never zeros.
+    """
+
+    units: pa.Table
+    columns: Mapping[str, Vectors]
+
+    def __post_init__(self) -> None:
+        for name, matrix in self.columns.items():
+            if matrix.shape[:1] != (self.units.num_rows,):
+                raise ValueError(f"column {name} has {matrix.shape[0]} rows for {self.units.num_rows} units")
+
+    def __len__(self) -> int:
+        return int(self.units.num_rows)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name} {list(matrix.shape)}" for name, matrix in self.columns.items())
+        return f"Embeddings({len(self)} units; {shapes})"
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The numbers of the layers held, in the order asked for; empty where they were combined."""
+        return tuple(int(name.removeprefix(LAYER_PREFIX)) for name in self.columns if name != COMBINED)
+
+    def layer(self, number: int) -> Vectors:
+        """The matrix [U, D] of one layer by its number (0 the embedding layer's output, -1 the last one held)."""
+        name = layer_column(self.layers[-1] if number == -1 and self.layers else number)
+        return _column(self.columns, name, self.layers)
+
+    @property
+    def combined(self) -> Vectors:
+        """The matrix [U, D] (or [U, L * D]) of the layers combined."""
+        return _column(self.columns, COMBINED, self.layers)
+
+    def table(self, dtype: Dtype = "float32") -> pa.Table:
+        """Units and vectors as one Arrow table; each vector column a non-null fixed-size list of `dtype`."""
+        result = self.units
+        for name, matrix in self.columns.items():
+            result = result.append_column(vector_field(name, matrix.shape[1], dtype), vector_array(matrix, dtype))
+        return result
+
+
+def vector_field(name: str, width: int, dtype: Dtype) -> pa.Field:
+    """The Arrow field of a vector column."""
+    value = pa.float16() if dtype == "float16" else pa.float32()
+    return pa.field(name, pa.list_(pa.field("item", value, nullable=False), width), nullable=False)
+
+
+def vector_array(matrix: Vectors, dtype: Dtype) -> pa.Array:
+    """A matrix [U, D] as an Arrow fixed-size list array, without a copy where the type is the same already."""
+    field = vector_field("", matrix.shape[1], dtype)
+    with np.errstate(over="ignore"):  # beyond float16's range is infinite, and `lamina.dataset.writer` refuses it
+        flat = np.ascontiguousarray(matrix, dtype=dtype).reshape(-1)
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat), type=field.type)
+
+
+def vector_matrix(column: pa.ChunkedArray | pa.FixedSizeListArray) -> Vectors:
+    """The matrix [U, D] of an Arrow fixed-size list column, in its stored type."""
+    width = column.type.list_size
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    dtype = column.type.value_type.to_pandas_dtype()
+    parts = [chunk.flatten().to_numpy(zero_copy_only=False).reshape(-1, width) for chunk in chunks]
+    result: Vectors = parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty((0, width), dtype)])
+    return result
+
+
+def concatenate(parts: Iterable[Embeddings]) -> Embeddings:
+    """Embeddings of one Spec laid end to end; the parts must hold the same columns and at least one is needed."""
+    held = list(parts)
+    if len(held) == 1:
+        return held[0]
+    names = list(held[0].columns)
+    return Embeddings(
+        units=pa.concat_tables([part.units for part in held]),
+        columns={name: np.concatenate([part.columns[name] for part in held]) for name in names},
+    )
+
+
+def _column(columns: Mapping[str, Vectors], name: str, layers: tuple[int, ...]) -> Vectors:
+    if name in columns:
+        return columns[name]
+    held = f"layers {', '.join(map(str, layers))}" if layers else "the layers combined (`.combined`)"
+    raise SpecError(f"{name!r} is not here: these embeddings hold {held}")

@@ -1,0 +1,78 @@
+"""What an engine eats and gives: a `Program`, said once, and `Batch` after `Batch`.
+
+B texts (or windows of texts) of one padded length S; U_r rows for the r-th reduction; D hidden width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Int32 = npt.NDArray[np.int32]
+Float32 = npt.NDArray[np.float32]
+Reduction = Literal["sum", "max"]
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Which layers to emit (ascending) and how to reduce each of them; nothing above the highest one is run."""
+
+    layers: tuple[int, ...]
+    reductions: tuple[Reduction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of one reduction: row u reduces the places index[offsets[u]:offsets[u + 1]] of the batch laid flat.
+
+    index    [N]; places 0 to B * S - 1. No row is empty.
+    offsets  [U]; where each row's places begin.
+    """
+
+    index: Int32
+    offsets: Int32
+
+    @property
+    def counts(self) -> Int32:
+        """Places of each row, [U]."""
+        return np.diff(self.offsets, append=np.int32(self.index.size))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """B sequences of one padded length.
+
+    ids, types  [B, S]; token ids and segment types, zero where padded.
+    lengths     [B]; tokens before the padding, at least 1.
+    rows        one `Rows` for each reduction of the program.
+    """
+
+    ids: Int32
+    types: Int32
+    lengths: Int32
+    rows: tuple[Rows, ...]
+
+
+# For each reduction, for each layer of the program: float32 [U_r, D].
+Reduced = tuple[tuple[Float32, ...], ...]
+
+
+class Engine(Protocol):
+    """One way of computing an encoder on one machine.
+
+    For one engine, machine, precision and padded length, a sequence's results have the same bits whatever else is in
+    its batch and however many threads there are.
+    """
+
+    name: str
+    precision: Precision
+    threads: int
+
+    def run(self, program: Program, batches: Iterable[Batch]) -> Generator[Reduced]:
+        """The reduced layers of each batch, in order. Arrays are valid until the next one is asked for."""
+        ...

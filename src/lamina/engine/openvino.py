@@ -1,0 +1,233 @@
+"""The OpenVINO engine: the encoder as a graph, built straight from the weights, with the reductions inside it.
+
+No export step: the forward pass of `lamina.model.encoder` runs once over graph nodes. OpenVINO then fuses it (one
+subgraph for each layer's attention, one node for each matrix with its bias and activation: see docs/log.md) and
+compiles it for this CPU.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as op
+from openvino import opset15 as op15
+
+from lamina.engine.batch import Batch, Int32, Precision, Program, Reduced, Reduction, Rows
+from lamina.errors import EngineError
+from lamina.model.architecture import Architecture
+from lamina.model.encoder import states
+from lamina.model.operations import Activation, Index
+from lamina.model.weights import Weights
+
+Node = Any  # an ov.Output or ov.Node: the bindings are untyped
+
+MASKED = -1e9  # exp of it is 0 in every precision, and unlike -inf it never meets another of its kind
+GRAPHS_KEPT = 4  # each holds the weights once more, packed for the machine
+REQUESTS = 2  # one runs while the other's results are taken and its next batch is made
+
+TYPES = {"float32": ov.Type.f32, "bfloat16": ov.Type.bf16}
+PRECISIONS: dict[str, Precision] = {str(ov_type): name for name, ov_type in TYPES.items()}  # type: ignore[misc]
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A program's graph, compiled, and its requests that are not at work."""
+
+    model: Any
+    idle: deque[Any]
+
+    def request(self) -> Any:
+        try:
+            return self.idle.popleft()
+        except IndexError:
+            return self.model.create_infer_request()
+
+
+class OpenVinoEngine:
+    """Compiles a graph for each program and keeps the last few; runs batches with two requests in flight."""
+
+    name = "openvino"
+
+    def __init__(
+        self,
+        arch: Architecture,
+        weights: Weights,
+        *,
+        precision: Precision | None,
+        threads: int,
+        core: ov.Core | None = None,
+    ) -> None:
+        """`precision` None takes bfloat16 where this CPU has it natively, else float32. Raises EngineError."""
+        self._core = core or ov.Core()
+        native_bf16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if precision == "bfloat16" and not native_bf16:
+            raise EngineError(
+                f"this CPU ({self.cpu}) has no native bfloat16, which would run slower than float32 here: "
+                "use precision='float32', or 'auto' for the fastest that is native"
+            )
+        self.precision = precision or ("bfloat16" if native_bf16 else "float32")
+        self.threads = threads
+        self._arch, self._weights = arch, weights
+        self._graphs: OrderedDict[Program, Compiled] = OrderedDict()
+
+    @property
+    def cpu(self) -> str:
+        """The name of this machine's CPU."""
+        return str(self._core.get_property("CPU", "FULL_DEVICE_NAME"))
+
+    def run(self, program: Program, batches: Iterable[Batch]) -> Generator[Reduced]:
+        graph = self.compiled(program)
+        at_work: deque[tuple[Any, Batch]] = deque()
+        try:
+            for batch in batches:
+                if len(at_work) == REQUESTS:
+                    yield _result(at_work[0][0], program)
+                    graph.idle.append(at_work.popleft()[0])
+                request = graph.request()
+                request.start_async(_inputs(batch, program), share_inputs=True)
+                at_work.append((request, batch))  # the batch too: the request reads its memory
+            while at_work:
+                yield _result(at_work[0][0], program)
+                graph.idle.append(at_work.popleft()[0])
+        finally:
+            for request, _ in at_work:  # left early: the machine still reads the batches
+                request.wait()
+
+    def compiled(self, program: Program) -> Compiled:
+        """The compiled graph of a program, from those kept or anew."""
+        if program not in self._graphs:
+            model = build(self._arch, self._weights, program)
+            config = {
+                "INFERENCE_PRECISION_HINT": TYPES[self.precision],
+                "INFERENCE_NUM_THREADS": self.threads,
+                "NUM_STREAMS": 1,
+            }
+            compiled = self._core.compile_model(model, "CPU", config)
+            taken = PRECISIONS.get(str(compiled.get_property("INFERENCE_PRECISION_HINT")))
+            if taken != self.precision:
+                raise EngineError(f"OpenVINO took {taken} where {self.precision} was asked for, on {self.cpu}")
+            self._graphs[program] = Compiled(compiled, deque())
+        self._graphs.move_to_end(program)
+        while len(self._graphs) > GRAPHS_KEPT:
+            self._graphs.popitem(last=False)
+        return self._graphs[program]
+
+
+def build(arch: Architecture, weights: Weights, program: Program) -> ov.Model:
+    """The graph of a program: inputs ids, types, lengths and each reduction's rows; outputs reduction by reduction."""
+    ids, types = (op.parameter([-1, -1], np.int32, name=name) for name in ("ids", "types"))
+    lengths = op.parameter([-1], np.int32, name="lengths")
+    rows = [_row_parameters(r, kind) for r, kind in enumerate(program.reductions)]
+    ops = GraphOperations(weights, ids, types, lengths)
+    kept = {k: x for k, x in enumerate(islice(states(ops, arch), max(program.layers) + 1)) if k in program.layers}
+    outputs = [
+        _reduced(kept[k], parameters, kind)
+        for parameters, kind in zip(rows, program.reductions, strict=True)
+        for k in program.layers
+    ]
+    return ov.Model(outputs, [ids, types, lengths, *(p for parameters in rows for p in parameters)], "lamina")
+
+
+class GraphOperations:
+    """The operations as graph nodes; a state is a node of shape [B, S, D]."""
+
+    def __init__(self, weights: Weights, ids: Node, types: Node, lengths: Node) -> None:
+        self._weights = weights
+        S = op.gather(op.shape_of(ids, "i32"), _ints(1), _ints(0))  # []
+        places = op.range(_ints(0), S, _ints(1), "i32")  # [S]
+        self._places: dict[Index, Node] = {"token": ids, "type": types, "position": places}
+        padded = op.greater_equal(op.unsqueeze(places, _ints(0)), op.unsqueeze(lengths, _ints(1)))  # [B, S]
+        mask = op.select(padded, _floats(MASKED), _floats(0.0))
+        self._mask = op.unsqueeze(mask, _ints([1, 2]))  # [B, 1, 1, S]
+
+    def embed(self, name: str, index: Index, rows: int, width: int) -> Node:
+        return op.gather(self._constant(f"{name}.weight"), self._places[index], _ints(0))
+
+    def linear(self, x: Node, name: str, width: int, activation: Activation | None = None) -> Node:
+        y = op.matmul(x, self._constant(f"{name}.weight"), False, True)
+        y = op.add(y, self._constant(f"{name}.bias"))
+        return ACTIVATE[activation](y) if activation else y
+
+    def norm(self, x: Node, name: str, eps: float) -> Node:
+        y = op.mvn(x, _ints([-1]), True, eps, "inside_sqrt")
+        return op.add(op.multiply(y, self._constant(f"{name}.weight")), self._constant(f"{name}.bias"))
+
+    def add(self, x: Node, y: Node) -> Node:
+        return op.add(x, y)
+
+    def attend(self, q: Node, k: Node, v: Node, n_heads: int, scale: float) -> Node:
+        width = q.get_output_partial_shape(0)[2].get_length()
+        by_head, back = _ints([0, 0, n_heads, -1]), _ints([0, 0, width])
+        heads_first = _ints([0, 2, 1, 3])
+        q, k, v = (op.transpose(op.reshape(x, by_head, True), heads_first) for x in (q, k, v))  # [B, H, S, K]
+        context = op.scaled_dot_product_attention(q, k, v, self._mask, _floats(scale))
+        return op.reshape(op.transpose(context, heads_first), back, True)  # [B, S, D]
+
+    def _constant(self, name: str) -> Node:
+        return op.constant(self._weights[name], shared_memory=True)
+
+
+ACTIVATE = {
+    "gelu": lambda x: op.gelu(x, "erf"),
+    "gelu_tanh": lambda x: op.gelu(x, "tanh"),
+    "relu": op.relu,
+    "silu": op.swish,
+}
+
+
+def _row_parameters(r: int, kind: Reduction) -> list[Node]:
+    if kind == "max":
+        return [op.parameter([-1, -1], np.int32, name=f"places_{r}")]
+    return [op.parameter([-1], np.int32, name=f"{name}_{r}") for name in ("index", "offsets")]
+
+
+def _reduced(state: Node, parameters: list[Node], kind: Reduction) -> Node:
+    """Rows [U, D] of a state [B, S, D].
+
+    The bag sums each row's places one after the other, and a maximum does not depend on order at all, so
+    neither can see what else is in the batch.
+    """
+    width = state.get_output_partial_shape(0)[2].get_length()
+    flat = op.reshape(state, _ints([-1, width]), False)
+    if kind == "max":
+        return op.reduce_max(op.gather(flat, parameters[0], _ints(0)), _ints([1]))
+    return op15.embedding_bag_offsets(flat, *parameters, reduction="sum")
+
+
+def _inputs(batch: Batch, program: Program) -> dict[str, Any]:
+    inputs = {"ids": batch.ids, "types": batch.types, "lengths": batch.lengths}
+    for r, (rows, kind) in enumerate(zip(batch.rows, program.reductions, strict=True)):
+        if kind == "max":
+            inputs[f"places_{r}"] = _rectangle(rows)
+        else:
+            inputs |= {f"index_{r}": rows.index, f"offsets_{r}": rows.offsets}
+    return inputs
+
+
+def _rectangle(rows: Rows) -> Int32:
+    """The places of each row as [U, P], its last one repeated: a maximum does not mind."""
+    counts = rows.counts
+    within = np.minimum(np.arange(counts.max(initial=0)), counts[:, None] - 1)
+    return np.asarray(rows.index[rows.offsets[:, None] + within], np.int32)
+
+
+def _result(request: Any, program: Program) -> Reduced:
+    request.wait()
+    L = len(program.layers)
+    return tuple(
+        tuple(request.get_output_tensor(r * L + k).data for k in range(L)) for r in range(len(program.reductions))
+    )
+
+
+def _ints(values: int | list[int]) -> Node:
+    return op.constant(np.array(values, np.int32))
+
+
+def _floats(value: float) -> Node:
+    return op.constant(np.float32(value))

@@ -1,0 +1,47 @@
+"""Every error that Lamina raises on purpose, in one tree.
+
+An error says what was given, what was expected and what to do. The command line prints its sentence and exits
+with 1 (2 where the command itself was mistyped); a traceback there is a bug.
+"""
+
+from __future__ import annotations
+
+
+class LaminaError(Exception):
+    """The root: catch this to catch everything that Lamina says on purpose."""
+
+
+class SpecError(LaminaError, ValueError):
+    """What was asked for does not exist or contradicts itself: a layer, a unit, a pool, an option."""
+
+
+class SourceError(LaminaError):
+    """The input cannot be read as texts: a missing file or column, a broken row, bytes that are no UTF-8."""
+
+
+class TextError(LaminaError, ValueError):
+    """One text cannot be turned into tokens; `row` is its position in the input."""
+
+    def __init__(self, message: str, *, row: int) -> None:
+        super().__init__(message)
+        self.row = row
+
+
+class CheckpointError(LaminaError):
+    """A model cannot be found or is refused: no safetensors, a wrong checksum, an unknown family."""
+
+
+class WeightsError(CheckpointError):
+    """The tensors of a checkpoint do not fit its configuration."""
+
+
+class EngineError(LaminaError):
+    """An engine cannot do what it was asked for on this machine."""
+
+
+class DatasetError(LaminaError):
+    """A dataset folder cannot be written or opened as it stands."""
+
+
+class MissingExtraError(LaminaError, ImportError):
+    """An optional dependency is needed; the message holds the pip line."""

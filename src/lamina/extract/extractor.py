@@ -1,0 +1,236 @@
+"""The extractor: a loaded model, and its one job. Texts go in; embeddings come out in the order of the input.
+
+One background thread prepares the next chunk (tokens, words, windows) while the engine computes this one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar, get_args
+
+import numpy as np
+import pyarrow as pa
+
+from lamina.embeddings import Embeddings, concatenate
+from lamina.engine.batch import Batch, Engine, Precision
+from lamina.errors import CheckpointError, EngineError, SpecError
+from lamina.extract.assemble import Assembly
+from lamina.extract.batches import BATCH_TOKENS, make_batches
+from lamina.extract.chunk import Chunk, chunked, make_chunk
+from lamina.extract.plan import Plan, make_plan
+from lamina.model.architecture import Architecture, architecture_of, family_of
+from lamina.model.checkpoint import Checkpoint, find_checkpoint
+from lamina.model.config import read_config
+from lamina.model.weights import Weights, read_weights
+from lamina.spec import Combine, Layers, Long, Pool, Spec, Special, Unit
+from lamina.text.source import Rows, rows_of
+from lamina.text.tokenizer import Int64, Tokenizer, load_tokenizer
+
+I = TypeVar("I")  # noqa: E741
+
+ENGINES = ("auto", "openvino", "reference")
+PRECISIONS = ("auto", *get_args(Precision))
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What one batch finished: for progress."""
+
+    n_texts: int
+    n_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Extractor:
+    """A pretrained encoder with its tokenizer and an engine; `lamina.load` makes one."""
+
+    checkpoint: Checkpoint
+    architecture: Architecture
+    tokenizer: Tokenizer
+    engine: Engine
+
+    def __repr__(self) -> str:
+        arch, engine = self.architecture, self.engine
+        return (
+            f"Extractor({self.checkpoint.name!r}: {arch.family}, {arch.n_layers} layers × {arch.width}; "
+            f"{engine.name} {engine.precision}, {engine.threads} threads)"
+        )
+
+    def extract(
+        self,
+        texts: Iterable[str],
+        *,
+        layers: Layers = "all",
+        unit: Unit = "text",
+        pool: Pool = "mean",
+        combine: Combine = "none",
+        special: Special = "include",
+        long: Long = "window",
+        max_tokens: int | None = None,
+        stride: int | None = None,
+        normalize: bool = False,
+        batch_tokens: int = BATCH_TOKENS,
+    ) -> Embeddings:
+        """The embeddings of texts, in memory: a units table [U rows] and a float32 matrix [U, D] for each layer.
+
+        The options are those of `Spec`; `batch_tokens` is the most tokens, padding included, computed at once, and
+        changes no bit of the result. Raises SpecError for an option that contradicts the model, TextError for a
+        string that is no text.
+        """
+        spec = Spec.of(
+            layers=layers, unit=unit, pool=pool, combine=combine, special=special, long=long,
+            max_tokens=max_tokens, stride=stride, normalize=normalize,
+        )  # fmt: skip
+        return concatenate(self.stream_rows(rows_of(texts), spec, batch_tokens=batch_tokens, even_if_empty=True))
+
+    def stream(
+        self,
+        texts: Iterable[str],
+        *,
+        layers: Layers = "all",
+        unit: Unit = "text",
+        pool: Pool = "mean",
+        combine: Combine = "none",
+        special: Special = "include",
+        long: Long = "window",
+        max_tokens: int | None = None,
+        stride: int | None = None,
+        normalize: bool = False,
+        batch_tokens: int = BATCH_TOKENS,
+    ) -> Iterator[Embeddings]:
+        """The same as `extract`, part by part in the order of the input, in bounded memory."""
+        spec = Spec.of(
+            layers=layers, unit=unit, pool=pool, combine=combine, special=special, long=long,
+            max_tokens=max_tokens, stride=stride, normalize=normalize,
+        )  # fmt: skip
+        return self.stream_rows(rows_of(texts), spec, batch_tokens=batch_tokens)
+
+    def plan(self, spec: Spec) -> Plan:
+        """A Spec resolved against this model. Raises SpecError."""
+        special = {"n_prefix": self.tokenizer.n_prefix, "n_suffix": self.tokenizer.n_suffix}
+        return make_plan(spec, self.architecture, **special)
+
+    def stream_rows(
+        self,
+        rows: Iterable[Rows],
+        spec: Spec,
+        *,
+        batch_tokens: int = BATCH_TOKENS,
+        on_batch: Callable[[Done], None] | None = None,
+        even_if_empty: bool = False,
+    ) -> Iterator[Embeddings]:
+        """The embeddings of `Rows`, their columns travelling along; `on_batch` hears of each batch that is done.
+
+        `even_if_empty`: an input without texts gives one part without rows instead of no part.
+        """
+        if batch_tokens < 1:
+            raise SpecError(f"batch_tokens must be at least 1, not {batch_tokens}")
+        return self._parts(rows, self.plan(spec), batch_tokens, on_batch, even_if_empty)
+
+    def _parts(
+        self,
+        rows: Iterable[Rows],
+        plan: Plan,
+        batch_tokens: int,
+        on_batch: Callable[[Done], None] | None,
+        even_if_empty: bool,
+    ) -> Iterator[Embeddings]:
+        open_chunks: deque[Assembly] = deque()  # begun and not given out yet, in order
+        computing: deque[tuple[Assembly, Int64, Done]] = deque()  # one for each batch that the engine has
+
+        def batches() -> Generator[Batch]:
+            for chunk in _one_ahead(self._chunks(rows, plan, even_if_empty)):
+                assembly = Assembly(chunk, plan)
+                open_chunks.append(assembly)
+                made = make_batches(chunk, batch_tokens=batch_tokens, max_positions=self.architecture.n_positions)
+                for batch, segments in made:
+                    n_texts = (
+                        int(np.count_nonzero(chunk.segments.first[segments] == 0)) if plan.spec.unit == "text" else 0
+                    )
+                    computing.append((assembly, segments, Done(n_texts, int(batch.lengths.sum()))))
+                    yield batch
+
+        with closing(batches()) as source, closing(self.engine.run(plan.program, source)) as results:
+            for (reduced,) in results:
+                assembly, segments, done = computing.popleft()
+                assembly.put(segments, reduced)
+                if on_batch is not None:
+                    on_batch(done)
+                while open_chunks and open_chunks[0].n_missing == 0:
+                    yield open_chunks.popleft().embeddings()
+        while open_chunks:
+            yield open_chunks.popleft().embeddings()
+
+    def _chunks(self, rows: Iterable[Rows], plan: Plan, even_if_empty: bool) -> Iterator[Chunk]:
+        first_row = 0
+        for group in chunked(rows, plan):
+            yield make_chunk(group, plan, self.tokenizer, first_row=first_row)
+            first_row += len(group.texts)
+        if first_row == 0 and even_if_empty:
+            yield make_chunk(Rows([], pa.table({})), plan, self.tokenizer, first_row=0)
+
+
+def load(
+    name: str | Path,
+    *,
+    engine: str = "auto",
+    precision: Precision | Literal["auto"] = "float32",
+    threads: int | None = None,
+    revision: str | None = None,
+) -> Extractor:
+    """Load a pretrained encoder: `minilm` (bundled), a folder, or a hub id such as `bert-base-uncased`.
+
+    engine     `openvino`, `reference` (numpy: slow, obvious) or `auto`, the fastest there is.
+    precision  `float32`, `bfloat16`, or `auto`, the fastest that this machine has natively.
+    threads    None: what the affinity mask and the control group allow.
+    revision   a hub model's branch, tag or commit.
+
+    Raises CheckpointError where the model cannot be found or is refused, EngineError where the machine lacks what
+    was asked for.
+    """
+    if engine not in ENGINES:
+        raise EngineError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
+    if precision not in PRECISIONS:
+        raise EngineError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+    if threads is not None and threads < 1:
+        raise EngineError(f"threads must be at least 1, not {threads}")
+    checkpoint = find_checkpoint(name, revision=revision)
+    config = read_config(checkpoint.config_path)
+    arch = architecture_of(config)
+    weights = read_weights(checkpoint.weight_files(), arch, family_of(config))
+    tokenizer = load_tokenizer(checkpoint.folder)
+    if tokenizer.n_ids > arch.vocab_size:
+        raise CheckpointError(
+            f"{tokenizer.source} gives token ids up to {tokenizer.n_ids - 1:,}, but {config.source} describes a "
+            f"vocabulary of {arch.vocab_size:,}: the tokenizer does not belong to this model"
+        )
+    return Extractor(checkpoint, arch, tokenizer, _engine(engine, arch, weights, precision, threads))
+
+
+def _engine(
+    name: str, arch: Architecture, weights: Weights, precision: Precision | Literal["auto"], threads: int | None
+) -> Engine:
+    from lamina.engine.threads import available_threads
+
+    chosen = None if precision == "auto" else precision
+    if name == "reference":
+        from lamina.engine.reference import ReferenceEngine
+
+        return ReferenceEngine(arch, weights, precision=chosen or "float32")
+    from lamina.engine.openvino import OpenVinoEngine
+
+    return OpenVinoEngine(arch, weights, precision=chosen, threads=threads or available_threads())
+
+
+def _one_ahead(items: Iterator[I]) -> Iterator[I]:
+    """The items of an iterator, each made in a background thread while the one before it is used."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="lamina-prepare") as pool:
+        future = pool.submit(next, items, None)
+        while (item := future.result()) is not None:
+            future = pool.submit(next, items, None)
+            yield item

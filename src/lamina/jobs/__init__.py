@@ -1,0 +1,1 @@
+"""Jobs: extraction from a file of texts to a dataset."""

