@@ -5,17 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lamina.dataset.reader import Dataset as Dataset
+    from lamina.dataset.reader import open_dataset
     from lamina.embeddings import Embeddings as Embeddings
-    from lamina.extract.extractor import Extractor as Extractor
-    from lamina.extract.extractor import load as load
+    from lamina.errors import LaminaError as LaminaError
+    from lamina.extraction.extractor import Extractor as Extractor
+    from lamina.extraction.extractor import load as load
+    from lamina.jobs.local import extract as extract
     from lamina.spec import Spec as Spec
+
+    open = open_dataset
 
 __version__ = "0.1.0"
 
 # Public names and where they live. They are imported when first used, so that `import lamina` stays light.
 _PUBLIC = {
-    "load": "lamina.extract.extractor",
-    "Extractor": "lamina.extract.extractor",
+    "load": "lamina.extraction.extractor",
+    "extract": "lamina.jobs.local",
+    "open": "lamina.dataset.reader",
+    "Dataset": "lamina.dataset.reader",
+    "Extractor": "lamina.extraction.extractor",
     "Embeddings": "lamina.embeddings",
     "Spec": "lamina.spec",
     "LaminaError": "lamina.errors",
@@ -28,7 +37,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'lamina' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_PUBLIC[name]), name)
+    return getattr(import_module(_PUBLIC[name]), "open_dataset" if name == "open" else name)
 
 
 def __dir__() -> list[str]:

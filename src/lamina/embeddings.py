@@ -52,10 +52,12 @@ class Embeddings:
     columns  name -> float array [U, D]: `layer_0` …, or `combined` where the Spec combines layers. A unit without any
              token (an empty text without special tokens, a word that the tokenizer drops) has `n_tokens` 0,
              a `status` that says why, and NaN: never zeros.
+    n_texts  how many texts of the input they come from; a text without any word has no row of unit `word`.
     """
 
     units: pa.Table
     columns: Mapping[str, Vectors]
+    n_texts: int
 
     def __post_init__(self) -> None:
         for name, matrix in self.columns.items():
@@ -125,6 +127,7 @@ def concatenate(parts: Iterable[Embeddings]) -> Embeddings:
     return Embeddings(
         units=pa.concat_tables([part.units for part in held]),
         columns={name: np.concatenate([part.columns[name] for part in held]) for name in names},
+        n_texts=sum(part.n_texts for part in held),
     )
 
 

@@ -1,7 +1,7 @@
 """What is wanted of a model, as a value: it checks itself, prints, and parses back.
 
 A `Spec` knows nothing of any model. `layer_numbers` resolves its layer words once the number of encoder layers is
-known; everything else is settled by `lamina.extract.plan`.
+known; everything else is settled by `lamina.extraction.plan`.
 """
 
 from __future__ import annotations

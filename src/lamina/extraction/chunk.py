@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from lamina.embeddings import TOKEN_FIELDS, UNIT_FIELDS
-from lamina.extract.plan import Plan
+from lamina.extraction.plan import Plan
 from lamina.text.source import Rows
 from lamina.text.tokenizer import Int64, Tokenizer, Tokens
 from lamina.text.units import Units, cut_tokens, make_units, n_ordinary, pooled_tokens
@@ -32,6 +32,7 @@ class Chunk:
     n_pooled  [U]; the tokens that are reduced to each unit.
     rows      [U']; for each row of the result, the unit it shows.
     table     the units table, U' rows.
+    n_texts, n_characters  of the input, the same texts counted as often as they come.
     """
 
     tokens: Tokens
@@ -40,6 +41,8 @@ class Chunk:
     n_pooled: Int64
     rows: Int64
     table: pa.Table
+    n_texts: int
+    n_characters: int
 
 
 def make_chunk(rows: Rows, plan: Plan, tokenizer: Tokenizer, *, first_row: int) -> Chunk:
@@ -63,7 +66,16 @@ def make_chunk(rows: Rows, plan: Plan, tokenizer: Tokenizer, *, first_row: int) 
     if len(texts) < len(rows.texts):
         table = table.take(expanded)
     table = table.set_column(0, "text_id", pa.array(first_row + row_text))
-    return Chunk(tokens, windows, segments, last - first, expanded, _with_columns(table, rows.columns, row_text))
+    return Chunk(
+        tokens=tokens,
+        windows=windows,
+        segments=segments,
+        n_pooled=last - first,
+        rows=expanded,
+        table=_with_columns(table, rows.columns, row_text),
+        n_texts=len(rows.texts),
+        n_characters=sum(map(len, rows.texts)),
+    )
 
 
 def chunked(rows: Iterable[Rows], plan: Plan) -> Iterator[Rows]:

@@ -13,16 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
-import numpy as np
 import pyarrow as pa
 
 from lamina.embeddings import Embeddings, concatenate
 from lamina.engine.batch import Batch, Engine, Precision
 from lamina.errors import CheckpointError, EngineError, SpecError
-from lamina.extract.assemble import Assembly
-from lamina.extract.batches import BATCH_TOKENS, make_batches
-from lamina.extract.chunk import Chunk, chunked, make_chunk
-from lamina.extract.plan import Plan, make_plan
+from lamina.extraction.assemble import Assembly
+from lamina.extraction.batches import BATCH_TOKENS, make_batches
+from lamina.extraction.chunk import Chunk, chunked, make_chunk
+from lamina.extraction.plan import Plan, make_plan
 from lamina.model.architecture import Architecture, architecture_of, family_of
 from lamina.model.checkpoint import Checkpoint, find_checkpoint
 from lamina.model.config import read_config
@@ -39,10 +38,11 @@ PRECISIONS = ("auto", *get_args(Precision))
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What one batch finished: for progress."""
+    """What one batch finished, for progress: its tokens, and its share of its chunk's texts and characters."""
 
-    n_texts: int
     n_tokens: int
+    n_texts: float
+    n_characters: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +147,12 @@ class Extractor:
             for chunk in _one_ahead(self._chunks(rows, plan, even_if_empty)):
                 assembly = Assembly(chunk, plan)
                 open_chunks.append(assembly)
+                total = max(1, int(chunk.windows.length.sum()))
                 made = make_batches(chunk, batch_tokens=batch_tokens, max_positions=self.architecture.n_positions)
                 for batch, segments in made:
-                    n_texts = (
-                        int(np.count_nonzero(chunk.segments.first[segments] == 0)) if plan.spec.unit == "text" else 0
-                    )
-                    computing.append((assembly, segments, Done(n_texts, int(batch.lengths.sum()))))
+                    n_tokens = int(batch.lengths.sum())
+                    done = Done(n_tokens, chunk.n_texts * n_tokens / total, chunk.n_characters * n_tokens / total)
+                    computing.append((assembly, segments, done))
                     yield batch
 
         with closing(batches()) as source, closing(self.engine.run(plan.program, source)) as results:

@@ -41,7 +41,7 @@ class Plan:
 
 
 def make_plan(spec: Spec, arch: Architecture, *, n_prefix: int, n_suffix: int) -> Plan:
-    """Resolve a Spec. `n_prefix`, `n_suffix`: the tokenizer's special tokens before and after a text. Raises SpecError."""
+    """Resolve a Spec. `n_prefix`, `n_suffix`: the tokenizer's special tokens around a text. Raises SpecError."""
     layers = spec.layer_numbers(arch.n_layers)
     weights = spec.layer_weights()
     if weights is not None and len(weights) != len(layers):

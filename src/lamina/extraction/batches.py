@@ -12,7 +12,7 @@ import numpy as np
 
 from lamina.engine.batch import Batch
 from lamina.engine.batch import Rows as ReducedRows
-from lamina.extract.chunk import Chunk, ragged
+from lamina.extraction.chunk import Chunk, ragged
 from lamina.text.tokenizer import Int64
 from lamina.text.windows import ids_into
 

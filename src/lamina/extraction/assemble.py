@@ -11,8 +11,8 @@ import numpy as np
 
 from lamina.embeddings import COMBINED, Embeddings, layer_column
 from lamina.engine.batch import Float32
-from lamina.extract.chunk import Chunk
-from lamina.extract.plan import Plan
+from lamina.extraction.chunk import Chunk
+from lamina.extraction.plan import Plan
 from lamina.text.tokenizer import Int64
 
 
@@ -46,7 +46,7 @@ class Assembly:
             columns = {name: unit_length(matrix) for name, matrix in columns.items()}
         if self.chunk.rows.size != self.chunk.n_pooled.size or (np.diff(self.chunk.rows) != 1).any():
             columns = {name: matrix[self.chunk.rows] for name, matrix in columns.items()}
-        return Embeddings(self.chunk.table, columns)
+        return Embeddings(self.chunk.table, columns, self.chunk.n_texts)
 
     def _units_of(self, parts: Float32 | None) -> Float32:
         """[U, D] from the rows of segments [G, D]; a unit without tokens is NaN."""

@@ -1,0 +1,83 @@
+"""`lamina extract`: texts in, a dataset out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lamina.cli.options import Names, model_options, spec_options
+
+
+@click.command("extract")
+@click.argument("source", metavar="FILE")
+@click.option("-o", "--out", required=True, metavar="FOLDER", help="The dataset's folder: new or empty.")
+@click.option("--text", metavar="COLUMN", help="The column that holds the text.  [default: text, or the only one]")
+@click.option("--format", "format_", help="txt, csv, tsv, jsonl or parquet.  [default: by the name; stdin: txt]")
+@click.option("--columns", type=Names(), help="The columns' names, where a csv or tsv has no header line.")
+@click.option("--keep", type=Names(), help="Which other columns travel along.  [default: all]")
+@spec_options
+@model_options
+@click.option(
+    "--batch-tokens", type=click.IntRange(1), default=4096, show_default=True, help="Tokens computed at once."
+)
+@click.option("--overwrite", is_flag=True, help="Replace a dataset that is there already.")
+@click.option("--quiet", is_flag=True, help="No progress on stderr.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a sentence.")
+def command(
+    source: str,
+    out: str,
+    text: str | None,
+    format_: str | None,
+    columns: tuple[str, ...] | None,
+    keep: tuple[str, ...] | None,
+    model: str,
+    revision: str | None,
+    engine: str,
+    precision: Any,
+    threads: int | None,
+    batch_tokens: int,
+    overwrite: bool,
+    quiet: bool,
+    as_json: bool,
+    **spec_values: Any,
+) -> None:
+    """Extract embeddings of the texts in FILE into a dataset.
+
+    FILE is a .txt (a text a line), .csv, .tsv, .jsonl or .parquet file, or - for standard input. Every other
+    column travels along. Layer 0 is the embedding layer's output, 1 to n the encoder layers, -1 the last one.
+
+    \b
+    lamina extract reviews.csv -o reviews/ --text review
+    lamina extract reviews.csv -o words/ --text review --unit word --layers -4..-1 --combine mean
+    cat lines.txt | lamina extract - -o lines/
+    """
+    from lamina.cli.progress import progress
+    from lamina.extraction.extractor import load
+    from lamina.jobs.local import run
+    from lamina.spec import Spec
+    from lamina.text.source import STDIN, Source
+
+    spec = Spec.of(**spec_values)
+    described = Source(source, format_, text, columns, keep)
+    n_characters = None if source == STDIN else described.count_characters()  # finds every broken row, before the work
+    extractor = load(model, engine=engine, precision=precision, threads=threads, revision=revision)
+    with progress(n_characters, quiet=quiet) as seen:
+        dataset = run(
+            described.rows(), Path(out), extractor, spec, batch_tokens=batch_tokens, overwrite=overwrite, on_batch=seen
+        )
+    manifest = dataset.manifest
+    n_bytes = sum(shard.n_bytes for shard in manifest.shards)
+    if as_json:
+        rates = {"seconds": seen.seconds, "tokens_per_second": seen.n_tokens / seen.seconds}
+        click.echo(json.dumps({"folder": out, "n_bytes": n_bytes, **rates, "manifest": manifest.json()}))
+        return
+    what = f"{manifest.n_texts:,} texts" + ("" if spec.unit == "text" else f", {manifest.n_rows:,} {spec.unit}s")
+    shown = f"layers {', '.join(map(str, manifest.layers))}" + ("" if dataset.layers else f" combined ({spec.combine})")
+    click.echo(f"{out}: {what}; {shown}, each × {manifest.width} {spec.dtype}; {n_bytes / 1e6:,.1f} MB")
+    click.echo(f"{seen.seconds:.1f} s on {extractor.engine.name} {extractor.engine.precision}: {seen.rate()}")
+    others = {status: n for status, n in manifest.statuses.items() if status != "ok"}
+    if others:
+        click.echo("of the rows: " + ", ".join(f"{n:,} {status}" for status, n in others.items()))

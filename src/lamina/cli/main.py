@@ -1,0 +1,90 @@
+"""The front door: `lamina VERB`. Finds the verb's module when it is used, and turns every error into one sentence.
+
+Exit codes: 0 done; 1 an error; 2 the command was mistyped or asks for what does not exist; 130 interrupted.
+Data goes to stdout or files, progress and errors to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from lamina.errors import LaminaError, SpecError
+
+# verb -> what --help says of it. The module is lamina.cli.VERB and is imported only when the verb is used.
+VERBS = {
+    "extract": "Extract embeddings of texts into a dataset.",
+    "show": "Describe a model or a dataset.",
+    "export": "Write one layer of a dataset as a NumPy file.",
+}
+
+
+class Verbs(click.Group):
+    """A group whose commands are imported late, so that --help stays fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = import_module(f"lamina.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help="Every layer of BERT, as data.",
+    epilog="lamina VERB --help says more. Example: lamina extract reviews.csv -o reviews/ --text review",
+)
+@click.version_option(package_name="lamina", message="lamina %(version)s")
+def cli() -> None:
+    """The group itself does nothing."""
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command line; the exit code comes back, every error has been said on stderr."""
+    try:
+        cli.main(arguments, prog_name="lamina", standalone_mode=False)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return _said("interrupted", 130)
+    except BrokenPipeError:  # whoever read our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except SpecError as error:
+        return _said(str(error), 2)
+    except LaminaError as error:
+        return _said(str(error), 1)
+    except MemoryError:
+        return _said("not enough memory; --batch-tokens makes batches smaller, --layers asks for less", 1)
+    except OSError as error:
+        return _said(f"{error.filename or 'the disk'}: {error.strerror or error}", 1)
+    except Exception as error:  # a bug: say so, and how to see where
+        if os.environ.get("LAMINA_TRACEBACK"):
+            raise
+        kind = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+        return _said(f"this is a bug in Lamina ({kind}); LAMINA_TRACEBACK=1 shows where", 1)
+    return 0
+
+
+def _said(sentence: str, code: int) -> int:
+    click.echo(f"lamina: {sentence}", err=True)
+    return code

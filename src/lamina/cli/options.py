@@ -1,0 +1,58 @@
+"""Options that several verbs share, under the names that Python and the stored Spec use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Names(click.ParamType):  # type: ignore[type-arg] - generic only in newer releases of click
+    """Names with commas between them, as a tuple."""
+
+    name = "a,b,c"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        return value if isinstance(value, tuple) else tuple(str(value).split(","))
+
+
+def model_options(function: F) -> F:
+    """Which model, on which engine."""
+    for option in reversed(
+        (
+            click.option("--model", default="minilm", show_default=True, help="minilm, a folder, or a hub id."),
+            click.option("--revision", help="A hub model's branch, tag or commit."),
+            click.option("--engine", default="auto", show_default=True, help="auto, openvino or reference."),
+            click.option("--precision", default="float32", show_default=True, help="float32, bfloat16 or auto."),
+            click.option("--threads", type=click.IntRange(1), help="Default: all that this process may use."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def spec_options(function: F) -> F:
+    """What to extract: the fields of a Spec."""
+    for option in reversed(
+        (
+            click.option(
+                "--layers", default="all", show_default=True, help="all, encoder, embeddings, 4, -4..-1, 0,6."
+            ),
+            click.option("--unit", default="text", show_default=True, help="A row is a text, a word or a token."),
+            click.option("--pool", default="mean", show_default=True, help="mean, max, sum, first, last or cls."),
+            click.option(
+                "--combine", default="none", show_default=True, help="none, mean, sum, concat, or weights 1,2,1."
+            ),
+            click.option("--special", default="include", show_default=True, help="Special tokens: include or exclude."),
+            click.option("--long", default="window", show_default=True, help="Long texts: window, truncate or error."),
+            click.option("--max-tokens", type=int, help="Longest input in tokens.  [default: what the model takes]"),
+            click.option("--stride", type=int, help="Tokens from window to window.  [default: 3/4 of one]"),
+            click.option("--normalize", is_flag=True, help="Scale each vector to unit length."),
+            click.option("--dtype", default="float16", show_default=True, help="As stored: float16 or float32."),
+        )
+    ):
+        function = option(function)
+    return function

@@ -1,0 +1,85 @@
+"""`lamina show`: what a model or a dataset is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("show")
+@click.argument("what", metavar="MODEL|DATASET")
+@click.option("--revision", help="A hub model's branch, tag or commit.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(what: str, revision: str | None, as_json: bool) -> None:
+    """Describe a model (minilm, a folder, a hub id) or a dataset (a folder that lamina extract made)."""
+    from lamina.dataset.manifest import FILE
+
+    facts = _dataset(what) if (Path(what) / FILE).is_file() else _model(what, revision)
+    if as_json:
+        click.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        click.echo(f"{name.replace('_', ' '):<{width}}  {_written(value)}")
+
+
+def _model(name: str, revision: str | None) -> dict[str, Any]:
+    from lamina.extraction.extractor import load
+    from lamina.model.inventory import n_parameters
+
+    extractor = load(name, engine="reference", revision=revision)  # checks everything, compiles nothing
+    arch, checkpoint, tokenizer = extractor.architecture, extractor.checkpoint, extractor.tokenizer
+    return {
+        "model": checkpoint.name,
+        "revision": checkpoint.revision,
+        "folder": str(checkpoint.folder),
+        "family": arch.family,
+        "layers": arch.n_layers,
+        "width": arch.width,
+        "heads": arch.n_heads,
+        "parameters": n_parameters(arch),
+        "longest_input": arch.max_tokens,
+        "special_tokens": tokenizer.n_special,
+        "vocabulary": arch.vocab_size,
+        "weights_sha256": checkpoint.weights_sha256(),
+        "tokenizer_sha256": tokenizer.sha256,
+    }
+
+
+def _dataset(folder: str) -> dict[str, Any]:
+    from lamina.dataset.reader import open_dataset
+
+    dataset = open_dataset(folder)
+    manifest, made = dataset.manifest, dataset.manifest.made
+    return {
+        "dataset": folder,
+        "texts": manifest.n_texts,
+        "rows": manifest.n_rows,
+        "tokens": manifest.n_tokens,
+        "statuses": manifest.statuses,
+        "layers": list(manifest.layers),
+        "columns": list(manifest.vector_columns),
+        "width": manifest.width,
+        "travelled": list(manifest.travelled),
+        "bytes": sum(shard.n_bytes for shard in manifest.shards),
+        "shards": len(manifest.shards),
+        "spec": manifest.spec,
+        "model": made.model,
+        "revision": made.revision,
+        "weights_sha256": made.weights_sha256,
+        "engine": f"{made.engine} {made.precision}",
+        "versions": made.versions,
+    }
+
+
+def _written(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_written(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "-"
+    return f"{value:,}" if isinstance(value, int) else str(value)

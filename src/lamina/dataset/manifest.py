@@ -1,0 +1,137 @@
+"""The manifest: what a dataset holds and what made it. `manifest.json`, format version 1, described in docs/format.md.
+
+A reader refuses a version that it does not know; it reads every older one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lamina.dataset.durable import write_whole
+from lamina.embeddings import COMBINED, layer_column
+from lamina.errors import DatasetError
+from lamina.spec import Dtype, Spec
+
+FORMAT = "lamina-dataset"
+VERSION = 1
+FILE = "manifest.json"
+SHARDS = "shards"  # the folder of shards: nothing else lies in it, so any Parquet reader opens it whole
+
+_SHARD_NAME = re.compile(r"part-\d{5,}\.parquet", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One file of rows. `name` is a plain file name in the shards folder."""
+
+    name: str
+    n_rows: int
+    n_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a dataset was made with: everything that decides its numbers."""
+
+    model: str
+    revision: str | None
+    family: str
+    weights_sha256: str
+    tokenizer_sha256: str
+    engine: str
+    precision: str
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A dataset's description.
+
+    layers     numbers of the layers, in the order of their columns; where they are combined, what went into it.
+    width      D of a vector column.
+    travelled  the units table's columns that came along from the input.
+    statuses   how many rows have each status (ok, empty, dropped, cut).
+    complete   False while it is being written, or where writing was interrupted.
+    """
+
+    spec: str
+    layers: tuple[int, ...]
+    width: int
+    made: Made
+    travelled: tuple[str, ...] = ()
+    n_texts: int = 0
+    n_rows: int = 0
+    n_tokens: int = 0
+    statuses: dict[str, int] = field(default_factory=dict)
+    shards: tuple[Shard, ...] = ()
+    complete: bool = False
+
+    @property
+    def parsed_spec(self) -> Spec:
+        return Spec.parse(self.spec)
+
+    @property
+    def dtype(self) -> Dtype:
+        return self.parsed_spec.dtype
+
+    @property
+    def vector_columns(self) -> tuple[str, ...]:
+        """The names of the vector columns."""
+        if self.parsed_spec.combine != "none":
+            return (COMBINED,)
+        return tuple(layer_column(number) for number in self.layers)
+
+    def json(self) -> dict[str, Any]:
+        """As it stands in the file."""
+        return {"format": FORMAT, "format_version": VERSION, **asdict(self)}
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Replace the manifest of a dataset, whole."""
+    text = json.dumps(manifest.json(), indent=1, ensure_ascii=False) + "\n"
+    write_whole(folder / FILE, lambda file: _all(file.write(text.encode())))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a dataset. Raises DatasetError where there is none, or it is damaged or of a newer version."""
+    path = folder / FILE
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise DatasetError(f"{folder} is no dataset: it has no {FILE}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DatasetError(f"{path} cannot be read: {error}") from None
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise DatasetError(f"{path} is not a manifest of Lamina")
+    if found.get("format_version") != VERSION:
+        raise DatasetError(
+            f"{path} has format version {found.get('format_version')!r}, of which this Lamina knows nothing "
+            f"(it reads version {VERSION}): use a newer one"
+        )
+    try:
+        return _parsed(found)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DatasetError(f"{path} is damaged: {error!r}") from None
+
+
+def _parsed(found: dict[str, Any]) -> Manifest:
+    shards = tuple(Shard(**shard) for shard in found["shards"])
+    for shard in shards:
+        if not _SHARD_NAME.fullmatch(shard.name):
+            raise ValueError(f"{shard.name[:80]!r} is no name of a shard")
+    values = {name: value for name, value in found.items() if name not in ("format", "format_version")}
+    values |= {name: tuple(found[name]) for name in ("layers", "travelled")}
+    manifest = Manifest(**{**values, "shards": shards, "made": Made(**found["made"])})
+    Spec.parse(manifest.spec)
+    if sum(shard.n_rows for shard in shards) != manifest.n_rows:
+        raise ValueError(f"{manifest.n_rows} rows, but {sum(shard.n_rows for shard in shards)} in the shards")
+    return manifest
+
+
+def _all(_: int) -> None:
+    """`file.write` returns a count that nobody needs."""
