@@ -21,7 +21,7 @@ from lamina.cli.options import Names, model_options, spec_options
 @spec_options
 @model_options
 @click.option(
-    "--batch-tokens", type=click.IntRange(1), default=4096, show_default=True, help="Tokens computed at once."
+    "--batch-tokens", type=click.IntRange(1), default=2048, show_default=True, help="Tokens computed at once."
 )
 @click.option("--overwrite", is_flag=True, help="Replace a dataset that is there already.")
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")

@@ -10,7 +10,7 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Names(click.ParamType):  # type: ignore[type-arg] - generic only in newer releases of click
+class Names(click.ParamType):  # type: ignore[type-arg]
     """Names with commas between them, as a tuple."""
 
     name = "a,b,c"

