@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lamina.extraction.extractor import load as load
     from lamina.jobs.local import extract as extract
     from lamina.spec import Spec as Spec
+    from lamina.text.text import Text as Text
 
     open = open_dataset
 
@@ -27,6 +28,7 @@ _PUBLIC = {
     "Extractor": "lamina.extraction.extractor",
     "Embeddings": "lamina.embeddings",
     "Spec": "lamina.spec",
+    "Text": "lamina.text.text",
     "LaminaError": "lamina.errors",
 }
 __all__ = [*_PUBLIC, "__version__"]

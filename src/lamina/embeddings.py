@@ -32,6 +32,7 @@ UNIT_FIELDS: dict[str, pa.DataType] = {
     "status": pa.string(),  # ok | empty | dropped | cut
 }
 TOKEN_FIELDS: dict[str, pa.DataType] = {"token": pa.string(), "token_id": pa.int32()}  # unit="token" only
+PAIR_FIELDS: dict[str, pa.DataType] = {"side": pa.int32()}  # of pairs: 0 the first text, 1 the second
 
 
 def layer_column(layer: int) -> str:
@@ -118,6 +119,14 @@ def vector_matrix(column: pa.ChunkedArray | pa.FixedSizeListArray) -> Vectors:
     return result
 
 
+def unit_length(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Each row [D] divided by its Euclidean length; a row of zeros stays as it is."""
+    length = np.sqrt((matrix * matrix).sum(axis=1, keepdims=True))
+    scaled = matrix.copy()
+    np.divide(matrix, length, out=scaled, where=length > 0)
+    return scaled
+
+
 def concatenate(parts: Iterable[Embeddings]) -> Embeddings:
     """Embeddings of one Spec laid end to end; the parts must hold the same columns and at least one is needed."""
     held = list(parts)
@@ -125,7 +134,7 @@ def concatenate(parts: Iterable[Embeddings]) -> Embeddings:
         return held[0]
     names = list(held[0].columns)
     return Embeddings(
-        units=pa.concat_tables([part.units for part in held]),
+        units=pa.concat_tables([part.units for part in held], promote_options="default"),
         columns={name: np.concatenate([part.columns[name] for part in held]) for name in names},
         n_texts=sum(part.n_texts for part in held),
     )

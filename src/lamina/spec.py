@@ -12,10 +12,11 @@ from typing import Any, Literal, get_args
 
 from lamina.errors import SpecError
 
-Unit = Literal["text", "word", "token"]
-Pool = Literal["mean", "cls", "max", "first", "last", "sum"]
+Unit = Literal["text", "pair", "sentence", "span", "word", "token"]
+Pool = Literal["mean", "max", "sum", "sqrt", "position", "idf", "cls", "first", "last", "model"]
 Special = Literal["include", "exclude"]
 Long = Literal["window", "truncate", "error"]
+Overlap = Literal["centre", "mean"]
 Dtype = Literal["float16", "float32"]
 Layers = str | int | range | Iterable[int]
 Combine = str | Iterable[float]
@@ -30,9 +31,12 @@ class Spec:
 
     layers      which layers: `all` (0..n), `encoder` (1..n), `embeddings` (0), a number, `"-4..-1"`, `"0,6,12"`.
                 0 is the embedding layer's output, 1..n the encoder layers, -1 the last one. Nothing wraps around.
-    unit        what a row is: a `text`, a `word` or a `token`.
-    pool        how a unit's tokens become one vector: `mean`, `max`, `sum`; `first` or `last` ordinary token;
-                `cls`, the classification token (of a text only).
+    unit        what a row is: a `text`, a `sentence`, a `span` given with the text, a `word`, a `token`; of pairs
+                also a whole `pair` (every other unit then comes from either side).
+    pool        how a unit's tokens become one vector: `mean`, `max`, `sum`; `sqrt`, the sum over the root of
+                their number; `position`, a mean weighted by place (the last token most); `idf`, a mean weighted by
+                rarity in the corpus; `first` or `last` ordinary token; `cls`, the classification token (of a text
+                or pair); `model`, as the checkpoint's own sentence-transformers modules say.
     combine     how layers become one vector, after pooling: `none` (a matrix a layer), `mean`, `sum`, `concat`, or a
                 weight for each layer (a weighted sum, the weights as they are given).
     special     whether a text's mean, max or sum includes special tokens such as [CLS], as the models were trained.
@@ -40,6 +44,9 @@ class Spec:
                 a count (`truncate`), or refused (`error`).
     max_tokens  the longest input in tokens, special ones included; None: what the model can take.
     stride      tokens from the start of one window to the start of the next; None: three quarters of a window.
+    overlap     a token that stands in several windows is taken from the one where it is deepest in context (`centre`),
+                or averaged over them (`mean`).
+    dims        keep only the first so many numbers of each vector (for models trained for it); None: all.
     normalize   scale each vector to unit length.
     dtype       as stored in a dataset; arrays in memory are float32.
     """
@@ -52,6 +59,8 @@ class Spec:
     long: Long = "window"
     max_tokens: int | None = None
     stride: int | None = None
+    overlap: Overlap = "centre"
+    dims: int | None = None
     normalize: bool = False
     dtype: Dtype = "float16"
 
@@ -60,14 +69,19 @@ class Spec:
         _check_word("pool", self.pool, get_args(Pool))
         _check_word("special", self.special, get_args(Special))
         _check_word("long", self.long, get_args(Long))
+        _check_word("overlap", self.overlap, get_args(Overlap))
         _check_word("dtype", self.dtype, get_args(Dtype))
         _layer_items(self.layers)
         self.layer_weights()
-        if self.pool == "cls" and self.unit != "text":
+        if self.pool in ("cls", "model") and self.unit not in ("text", "pair"):
             raise SpecError(
-                f"pool 'cls' is one vector a text, but the unit is {self.unit!r}: use unit='text' or pool='mean'"
+                f"pool {self.pool!r} is one vector a text, but the unit is {self.unit!r}: use unit='text', or pool='mean'"
             )
-        for name in ("max_tokens", "stride"):
+        if self.pool == "max" and self.overlap == "mean":
+            raise SpecError("there is no maximum over averaged windows: use overlap='centre' with pool='max'")
+        if self.unit == "pair" and self.special == "exclude":
+            raise SpecError("special tokens stand inside a pair too: to leave them out, use unit='text'")
+        for name in ("max_tokens", "stride", "dims"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
                 raise SpecError(f"{name} must be a whole number of at least 1 or None, not {value!r}")
@@ -84,6 +98,8 @@ class Spec:
         long: Long = "window",
         max_tokens: int | None = None,
         stride: int | None = None,
+        overlap: Overlap = "centre",
+        dims: int | None = None,
         normalize: bool = False,
         dtype: Dtype = "float16",
     ) -> Spec:
@@ -97,6 +113,8 @@ class Spec:
             long=long,
             max_tokens=max_tokens,
             stride=stride,
+            overlap=overlap,
+            dims=dims,
             normalize=normalize,
             dtype=dtype,
         )
@@ -107,6 +125,7 @@ class Spec:
         readers: dict[str, Callable[[str, str], Any]] = {
             "max_tokens": _read_count,
             "stride": _read_count,
+            "dims": _read_count,
             "normalize": _read_flag,
         }
         known = [field.name for field in fields(cls)]

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from lamina.cli.options import Names, model_options, spec_options
+from lamina.cli.options import Names, Recipe, model_options, spec_options
+
+if TYPE_CHECKING:
+    from lamina.dataset.reader import Dataset
 
 
 @click.command("extract")
 @click.argument("source", metavar="FILE")
 @click.option("-o", "--out", required=True, metavar="FOLDER", help="The dataset's folder: new or empty.")
 @click.option("--text", metavar="COLUMN", help="The column that holds the text.  [default: text, or the only one]")
+@click.option("--pair", metavar="COLUMN", help="The column that holds a second text, read together with the first.")
+@click.option("--words", metavar="COLUMN", help="The column that holds ready-made words, a list, instead of --text.")
+@click.option("--spans", metavar="COLUMN", help="The column that holds [[start, end], ...] for --unit span.")
 @click.option("--format", "format_", help="txt, csv, tsv, jsonl or parquet.  [default: by the name; stdin: txt]")
 @click.option("--columns", type=Names(), help="The columns' names, where a csv or tsv has no header line.")
 @click.option("--keep", type=Names(), help="Which other columns travel along.  [default: all]")
+@click.option(
+    "--recipe", "recipes", multiple=True, type=Recipe(), help="NAME: OPTIONS, for several tables from one pass."
+)
 @spec_options
 @model_options
 @click.option(
@@ -30,9 +41,13 @@ def command(
     source: str,
     out: str,
     text: str | None,
+    pair: str | None,
+    words: str | None,
+    spans: str | None,
     format_: str | None,
     columns: tuple[str, ...] | None,
     keep: tuple[str, ...] | None,
+    recipes: tuple[tuple[str, str], ...],
     model: str,
     revision: str | None,
     engine: str,
@@ -53,6 +68,7 @@ def command(
     lamina extract reviews.csv -o reviews/ --text review
     lamina extract reviews.csv -o words/ --text review --unit word --layers -4..-1 --combine mean
     cat lines.txt | lamina extract - -o lines/
+    lamina extract reviews.csv -o both/ --recipe "texts: pool=cls" --recipe "words: unit=word layers=-4..-1"
     """
     from lamina.cli.progress import progress
     from lamina.extraction.extractor import load
@@ -60,24 +76,39 @@ def command(
     from lamina.spec import Spec
     from lamina.text.source import STDIN, Source
 
-    spec = Spec.of(**spec_values)
-    described = Source(source, format_, text, columns, keep)
+    specs = {"": Spec.of(**spec_values)}
+    if recipes:
+        if any(_was_given(name) for name in ("layers", "unit", "pool", "combine", "special", "normalize", "dims")):
+            raise click.UsageError("with --recipe, what to extract is said in each recipe")
+        shared = {name: spec_values[name] for name in ("long", "max_tokens", "stride", "overlap", "dtype")}
+        specs = {name: replace(Spec.parse(words), **shared) for name, words in recipes}
+    described = Source(source, format_, text, pair, words, spans, columns, keep)
     n_characters = None if source == STDIN else described.count_characters()  # finds every broken row, before the work
     extractor = load(model, engine=engine, precision=precision, threads=threads, revision=revision)
     with progress(n_characters, quiet=quiet) as seen:
-        dataset = run(
-            described.rows(), Path(out), extractor, spec, batch_tokens=batch_tokens, overwrite=overwrite, on_batch=seen
+        datasets = run(
+            described, Path(out), extractor, specs, batch_tokens=batch_tokens, overwrite=overwrite, on_batch=seen
         )
-    manifest = dataset.manifest
-    n_bytes = sum(shard.n_bytes for shard in manifest.shards)
     if as_json:
+        made = [{"folder": str(one.folder), "manifest": one.manifest.json()} for one in datasets.values()]
         rates = {"seconds": seen.seconds, "tokens_per_second": seen.n_tokens / seen.seconds}
-        click.echo(json.dumps({"folder": out, "n_bytes": n_bytes, **rates, "manifest": manifest.json()}))
+        click.echo(json.dumps({"datasets": made, **rates}))
         return
+    for dataset in datasets.values():
+        _say(dataset)
+    click.echo(f"{seen.seconds:.1f} s on {extractor.engine.name} {extractor.engine.precision}: {seen.rate()}")
+
+
+def _was_given(name: str) -> bool:
+    return click.get_current_context().get_parameter_source(name) == ParameterSource.COMMANDLINE
+
+
+def _say(dataset: Dataset) -> None:
+    spec, manifest = dataset.spec, dataset.manifest
+    n_bytes = sum(shard.n_bytes for shard in manifest.shards)
     what = f"{manifest.n_texts:,} texts" + ("" if spec.unit == "text" else f", {manifest.n_rows:,} {spec.unit}s")
     shown = f"layers {', '.join(map(str, manifest.layers))}" + ("" if dataset.layers else f" combined ({spec.combine})")
-    click.echo(f"{out}: {what}; {shown}, each × {manifest.width} {spec.dtype}; {n_bytes / 1e6:,.1f} MB")
-    click.echo(f"{seen.seconds:.1f} s on {extractor.engine.name} {extractor.engine.precision}: {seen.rate()}")
+    click.echo(f"{dataset.folder}: {what}; {shown}, each × {manifest.width} {spec.dtype}; {n_bytes / 1e6:,.1f} MB")
     others = {status: n for status, n in manifest.statuses.items() if status != "ok"}
     if others:
-        click.echo("of the rows: " + ", ".join(f"{n:,} {status}" for status, n in others.items()))
+        click.echo("  of the rows: " + ", ".join(f"{n:,} {status}" for status, n in others.items()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -17,6 +18,22 @@ class Names(click.ParamType):  # type: ignore[type-arg]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         return value if isinstance(value, tuple) else tuple(str(value).split(","))
+
+
+class Recipe(click.ParamType):  # type: ignore[type-arg]
+    """`NAME: OPTIONS`, a table's name and what is in it, as the words of a Spec."""
+
+    name = "name: options"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        name, colon, words = str(value).partition(":")
+        if not colon or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name.strip()):
+            self.fail(
+                f'{value!r} is no recipe; expected NAME: OPTIONS, as in "words: unit=word layers=-4..-1"', param, ctx
+            )
+        return name.strip(), words
 
 
 def model_options(function: F) -> F:
@@ -41,8 +58,15 @@ def spec_options(function: F) -> F:
             click.option(
                 "--layers", default="all", show_default=True, help="all, encoder, embeddings, 4, -4..-1, 0,6."
             ),
-            click.option("--unit", default="text", show_default=True, help="A row is a text, a word or a token."),
-            click.option("--pool", default="mean", show_default=True, help="mean, max, sum, first, last or cls."),
+            click.option(
+                "--unit", default="text", show_default=True, help="text, sentence, span, word, token or pair."
+            ),
+            click.option(
+                "--pool",
+                default="mean",
+                show_default=True,
+                help="mean, max, sum, sqrt, position, idf, first, last, cls, model.",
+            ),
             click.option(
                 "--combine", default="none", show_default=True, help="none, mean, sum, concat, or weights 1,2,1."
             ),
@@ -50,6 +74,10 @@ def spec_options(function: F) -> F:
             click.option("--long", default="window", show_default=True, help="Long texts: window, truncate or error."),
             click.option("--max-tokens", type=int, help="Longest input in tokens.  [default: what the model takes]"),
             click.option("--stride", type=int, help="Tokens from window to window.  [default: 3/4 of one]"),
+            click.option(
+                "--overlap", default="centre", show_default=True, help="Tokens in several windows: centre or mean."
+            ),
+            click.option("--dims", type=int, help="Keep the first so many numbers of each vector."),
             click.option("--normalize", is_flag=True, help="Scale each vector to unit length."),
             click.option("--dtype", default="float16", show_default=True, help="As stored: float16 or float32."),
         )

@@ -19,6 +19,7 @@ from lamina.spec import Dtype, Spec
 FORMAT = "lamina-dataset"
 VERSION = 1
 FILE = "manifest.json"
+IDF = "idf.npy"  # in how many texts each token id occurs, int64 [V]
 SHARDS = "shards"  # the folder of shards: nothing else lies in it, so any Parquet reader opens it whole
 
 _SHARD_NAME = re.compile(r"part-\d{5,}\.parquet", re.ASCII)
@@ -55,6 +56,7 @@ class Manifest:
     layers     numbers of the layers, in the order of their columns; where they are combined, what went into it.
     width      D of a vector column.
     travelled  the units table's columns that came along from the input.
+    idf        where the pool is `idf`: the number of texts it was fitted on, and the sha256 of idf.npy.
     statuses   how many rows have each status (ok, empty, dropped, cut).
     complete   False while it is being written, or where writing was interrupted.
     """
@@ -64,6 +66,7 @@ class Manifest:
     width: int
     made: Made
     travelled: tuple[str, ...] = ()
+    idf: dict[str, Any] | None = None
     n_texts: int = 0
     n_rows: int = 0
     n_tokens: int = 0

@@ -10,13 +10,14 @@ from types import TracebackType
 from typing import BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lamina.dataset.durable import write_whole
-from lamina.dataset.manifest import FILE, SHARDS, Manifest, Shard, read_manifest, write_manifest
-from lamina.embeddings import TOKEN_FIELDS, UNIT_FIELDS, Embeddings, vector_columns, vector_field
+from lamina.dataset.manifest import FILE, IDF, SHARDS, Manifest, Shard, read_manifest, write_manifest
+from lamina.embeddings import PAIR_FIELDS, TOKEN_FIELDS, UNIT_FIELDS, Embeddings, vector_columns, vector_field
 from lamina.errors import DatasetError
 
 SHARD_BYTES = 128 << 20  # of vectors, about, in one shard
@@ -58,13 +59,22 @@ class DatasetWriter:
         self._statuses.update(_counts(part))
         self.manifest = replace(
             self.manifest,
-            travelled=tuple(name for name in part.units.column_names if name not in UNIT_FIELDS | TOKEN_FIELDS),
+            travelled=tuple(
+                name for name in part.units.column_names if name not in UNIT_FIELDS | TOKEN_FIELDS | PAIR_FIELDS
+            ),
             n_texts=self.manifest.n_texts + part.n_texts,
             n_tokens=self.manifest.n_tokens + (pc.sum(part.units.column("n_tokens")).as_py() or 0),
             statuses=dict(sorted(self._statuses.items())),
         )
         if self._held_bytes >= self._shard_bytes:
             self._flush()
+
+    def keep_idf(self, n_texts: int, counts: npt.NDArray[np.int64]) -> None:
+        """Store what `pool="idf"` was fitted on: the number of texts, and in how many of them each token occurs."""
+        written = write_whole(
+            self._folder / IDF, lambda file: np.lib.format.write_array(file, counts, allow_pickle=False)
+        )
+        self.manifest = replace(self.manifest, idf={"n_texts": n_texts, "sha256": written.sha256})
 
     def _check(self, table: pa.Table) -> None:
         """Refuse what the stored type cannot hold."""
@@ -80,7 +90,7 @@ class DatasetWriter:
         """Write what is held as one shard, then say so in the manifest."""
         if not self._held and self.manifest.shards:
             return
-        table = pa.concat_tables(self._held) if self._held else _no_rows(self.manifest)
+        table = pa.concat_tables(self._held, promote_options="default") if self._held else _no_rows(self.manifest)
         name = f"part-{len(self.manifest.shards):05d}.parquet"
         written = write_whole(self._folder / SHARDS / name, lambda file: _write_parquet(table, file))
         self._held, self._held_bytes = [], 0
@@ -125,6 +135,7 @@ def _make_room(folder: Path, *, overwrite: bool) -> None:
         if not overwrite and read_manifest(folder).shards:
             raise DatasetError(f"{folder} is a dataset already: give another folder, or ask to overwrite it")
         (folder / FILE).unlink()
+        (folder / IDF).unlink(missing_ok=True)
         shutil.rmtree(folder / SHARDS, ignore_errors=True)
     try:
         (folder / SHARDS).mkdir(parents=True, exist_ok=True)

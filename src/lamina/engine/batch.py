@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
-Reduction = Literal["sum", "max"]
+Reduction = Literal["sum", "weighted", "max"]
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -32,10 +32,12 @@ class Rows:
 
     index    [N]; places 0 to B * S - 1. No row is empty.
     offsets  [U]; where each row's places begin.
+    weights  [N]; what each place is multiplied with, for a `weighted` reduction (a weighted sum), else None.
     """
 
     index: Int32
     offsets: Int32
+    weights: Float32 | None = None
 
     @property
     def counts(self) -> Int32:

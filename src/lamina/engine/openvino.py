@@ -184,7 +184,8 @@ ACTIVATE = {
 def _row_parameters(r: int, kind: Reduction) -> list[Node]:
     if kind == "max":
         return [op.parameter([-1, -1], np.int32, name=f"places_{r}")]
-    return [op.parameter([-1], np.int32, name=f"{name}_{r}") for name in ("index", "offsets")]
+    rows = [op.parameter([-1], np.int32, name=f"{name}_{r}") for name in ("index", "offsets")]
+    return [*rows, op.parameter([-1], np.float32, name=f"weights_{r}")] if kind == "weighted" else rows
 
 
 def _reduced(state: Node, parameters: list[Node], kind: Reduction) -> Node:
@@ -197,6 +198,11 @@ def _reduced(state: Node, parameters: list[Node], kind: Reduction) -> Node:
     flat = op.reshape(state, _ints([-1, width]), False)
     if kind == "max":
         return op.reduce_max(op.gather(flat, parameters[0], _ints(0)), _ints([1]))
+    if kind == "weighted":  # the bag's own weights cannot be compiled for a number of rows that varies
+        index, offsets, weights = parameters
+        flat = op.multiply(op.gather(flat, index, _ints(0)), op.unsqueeze(weights, _ints(1)))  # [N, D]
+        count = op.gather(op.shape_of(index, "i32"), _ints(0), _ints(0))
+        parameters = [op.range(_ints(0), count, _ints(1), "i32"), offsets]
     return op15.embedding_bag_offsets(flat, *parameters, reduction="sum")
 
 
@@ -207,6 +213,8 @@ def _inputs(batch: Batch, program: Program) -> dict[str, Any]:
             inputs[f"places_{r}"] = _rectangle(rows)
         else:
             inputs |= {f"index_{r}": rows.index, f"offsets_{r}": rows.offsets}
+        if rows.weights is not None:
+            inputs[f"weights_{r}"] = rows.weights
     return inputs
 
 

@@ -47,8 +47,11 @@ class ReferenceEngine:
 def reduce(state: Float32, rows: Rows, kind: Reduction) -> Float32:
     """Rows [U, D] of a state [B, S, D]."""
     flat = state.reshape(-1, state.shape[-1])
-    ufunc = np.add if kind == "sum" else np.maximum
-    return np.stack([ufunc.reduce(flat[places]) for places in np.split(rows.index, rows.offsets[1:])])
+    taken = flat[rows.index]  # [N, D]
+    if rows.weights is not None:
+        taken = taken * rows.weights[:, None]
+    ufunc = np.maximum if kind == "max" else np.add
+    return np.stack([ufunc.reduce(of_row) for of_row in np.split(taken, rows.offsets[1:])])
 
 
 @dataclass(frozen=True, slots=True)

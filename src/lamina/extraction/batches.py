@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lamina.engine.batch import Batch
+from lamina.engine.batch import Batch, Float32
 from lamina.engine.batch import Rows as ReducedRows
-from lamina.extraction.chunk import Chunk, ragged
+from lamina.extraction.chunk import Chunk, ChunkView, ragged
 from lamina.text.tokenizer import Int64
-from lamina.text.windows import ids_into
+from lamina.text.windows import fill
 
 STEP = 8  # padded lengths are multiples of it: 4.5 % of tokens are then padding on mixed texts
 BATCH_TOKENS = 2048  # the default budget: on two cores, 1,000 to 4,000 ran at the same rate within the noise
@@ -25,15 +25,15 @@ def padded_length(length: Int64, max_positions: int) -> Int64:
     return np.minimum(-(-length // STEP) * STEP, max_positions)
 
 
-def make_batches(chunk: Chunk, *, batch_tokens: int, max_positions: int) -> Iterator[tuple[Batch, Int64]]:
-    """The batches of a chunk, longest texts first, each with the segments (of `chunk.segments`) that it computes.
+def make_batches(chunk: Chunk, *, batch_tokens: int, max_positions: int) -> Iterator[tuple[Batch, tuple[Int64, ...]]]:
+    """The batches of a chunk, longest texts first, each with the segments of each view that it computes.
 
     A window from which no unit takes a token is not computed.
     """
-    segments = chunk.segments
-    n_segments = np.bincount(segments.window, minlength=len(chunk.windows))
-    segment_bounds = np.concatenate(([0], np.cumsum(n_segments)))
-    needed = np.flatnonzero(n_segments)
+    n_windows = len(chunk.windows)
+    counts = [np.bincount(view.segments.window, minlength=n_windows) for view in chunk.views]
+    bounds = [np.concatenate(([0], np.cumsum(of_view))) for of_view in counts]
+    needed = np.flatnonzero(sum(counts))
     padded = padded_length(chunk.windows.length[needed], max_positions)
     by_length = np.argsort(-padded, kind="stable")
     needed, padded = needed[by_length], padded[by_length]
@@ -43,19 +43,37 @@ def make_batches(chunk: Chunk, *, batch_tokens: int, max_positions: int) -> Iter
         same = int(np.searchsorted(-padded, -S, side="right"))
         high = min(same, low + max(1, batch_tokens // S))
         windows = needed[low:high]
-        own = ragged(segment_bounds[windows], n_segments[windows])
-        yield _batch(chunk, windows, own, np.repeat(np.arange(high - low), n_segments[windows]), S), own
+        segments = tuple(ragged(bound[windows], count[windows]) for bound, count in zip(bounds, counts, strict=True))
+        yield _batch(chunk, windows, segments, S), segments
         low = high
 
 
-def _batch(chunk: Chunk, windows: Int64, segments: Int64, sequence: Int64, S: int) -> Batch:
-    ids = np.zeros((windows.size, S), np.int32)  # [B, S]
-    for row, window in zip(ids, windows.tolist(), strict=True):
-        ids_into(row, chunk.tokens, chunk.windows, window)
-    first = chunk.segments.first[segments]
-    counts = chunk.segments.last[segments] - first
-    rows = ReducedRows(
-        index=ragged(sequence * S + first, counts).astype(np.int32),
-        offsets=(np.cumsum(counts) - counts).astype(np.int32),
+def _batch(chunk: Chunk, windows: Int64, segments: tuple[Int64, ...], S: int) -> Batch:
+    ids, types = np.zeros((2, windows.size, S), np.int32)  # [B, S] each
+    fill(ids, chunk.tokens.ids, chunk.tokens, chunk.windows, windows)
+    if chunk.tokens.types.any():
+        fill(types, chunk.tokens.types, chunk.tokens, chunk.windows, windows)
+    # Token t of `Tokens`, taken from window w, stands at place t + shift[w] of the batch laid flat.
+    shift = np.zeros(len(chunk.windows), np.int64)
+    shift[windows] = np.arange(windows.size) * S - chunk.windows.origin[windows]
+    rows = tuple(
+        _rows(view, weights, of_view, shift)
+        for view, weights, of_view in zip(chunk.views, chunk.token_weights, segments, strict=True)
     )
-    return Batch(ids, np.zeros_like(ids), chunk.windows.length[windows].astype(np.int32), (rows,))
+    return Batch(ids, types, chunk.windows.length[windows].astype(np.int32), rows)
+
+
+def _rows(view: ChunkView, weights: Float32 | None, segments: Int64, shift: Int64) -> ReducedRows:
+    held = view.segments
+    first = held.first[segments]
+    counts = held.last[segments] - first
+    tokens = ragged(first, counts)  # [N]
+    places = tokens + np.repeat(shift[held.window[segments]], counts)
+    offsets = np.cumsum(counts) - counts
+    of_place = None
+    if weights is not None:
+        of_place = weights[tokens]
+    if view.view.spec.pool == "position":  # 1 for a unit's first token, 2 for its second …
+        place = (tokens - np.repeat(view.first[held.unit[segments]], counts) + 1).astype(np.float32)
+        of_place = place if of_place is None else of_place * place
+    return ReducedRows(places.astype(np.int32), offsets.astype(np.int32), of_place)

@@ -1,97 +1,117 @@
 """A `Chunk`: some consecutive texts, tokenized, cut into windows and units, ready to be batched.
 
 All the integer work for a bounded piece of the input happens here, array by array, before a float is computed.
-Identical texts are kept once; `rows` says where their units go.
+Identical texts are kept once; `ChunkView.rows` says where their units go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from lamina.embeddings import TOKEN_FIELDS, UNIT_FIELDS
-from lamina.extraction.plan import Plan
+from lamina.embeddings import COMBINED, LAYER_PREFIX, TOKEN_FIELDS, UNIT_FIELDS
+from lamina.engine.batch import Float32
+from lamina.errors import TextError
+from lamina.extraction.idf import Idf
+from lamina.extraction.plan import Plan, View
+from lamina.extraction.table import units_table
 from lamina.text.source import Rows
+from lamina.text.text import Text, as_text
 from lamina.text.tokenizer import Int64, Tokenizer, Tokens
-from lamina.text.units import Units, cut_tokens, make_units, n_ordinary, pooled_tokens
-from lamina.text.windows import Segments, Windows, check_lengths, make_segments, make_windows
+from lamina.text.units import WHOLE, Units, cut, kept_tokens, make_units, pooled_tokens
+from lamina.text.windows import Segments, Windows, check_lengths, check_room, make_segments, make_windows, n_taken
 
 RESULT_BYTES = 256 << 20  # of vectors, at most, in one chunk (one text is never split)
 MAX_TEXTS = 8192
 MAX_CHARACTERS = 4_000_000
-CHARACTERS_A_UNIT = {"word": 5, "token": 3}  # a low estimate, for the bound above
+CHARACTERS_A_UNIT = {"word": 5, "token": 3, "sentence": 40, "span": 10}  # low estimates, for the bound above
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkView:
+    """One view of a chunk: U units of its different texts.
+
+    first     [U]; the first token that is reduced to each unit.
+    divisor   [U]; what the unit's (weighted) sum is divided by; None where it stays as it is.
+    rows      [U']; for each row of the result, the unit it shows.
+    table     the units table, U' rows.
+    """
+
+    view: View
+    segments: Segments
+    first: Int64
+    divisor: Float32 | None
+    rows: Int64
+    table: pa.Table
+
+    @property
+    def n_units(self) -> int:
+        return self.first.size
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Texts ready to be batched: N texts, of which some are the same; U units of the different ones.
+    """N texts, of which some are the same; `views` in the order of the plan's.
 
-    n_pooled  [U]; the tokens that are reduced to each unit.
-    rows      [U']; for each row of the result, the unit it shows.
-    table     the units table, U' rows.
-    n_texts, n_characters  of the input, the same texts counted as often as they come.
+    token_weights  for each view, the weight of each token [T] but for its place in the unit; None: 1.
     """
 
     tokens: Tokens
     windows: Windows
-    segments: Segments
-    n_pooled: Int64
-    rows: Int64
-    table: pa.Table
+    views: tuple[ChunkView, ...]
+    token_weights: tuple[Float32 | None, ...]
     n_texts: int
     n_characters: int
 
 
-def make_chunk(rows: Rows, plan: Plan, tokenizer: Tokenizer, *, first_row: int) -> Chunk:
-    """Prepare the texts of `rows`, the first of which is text number `first_row` of the input."""
-    spec = plan.spec
+def make_chunk(rows: Rows, plan: Plan, tokenizer: Tokenizer, *, first_row: int, idf: Idf | None = None) -> Chunk:
+    """Prepare the texts of `rows`, the first of which is text number `first_row` of the input. Raises TextError."""
     texts, which = _distinct(rows.texts)
+    # A text that cannot be read is named by its row, so the input's own order is kept where that costs nothing.
     tokens = tokenizer.encode(rows.texts if len(texts) == len(rows.texts) else texts, first_row=first_row)
-    if spec.long == "error":
+    if plan.long == "error":
         check_lengths(tokens, max_tokens=plan.max_tokens, first_row=first_row)
-    units = make_units(spec, texts, tokens)
-    if spec.long == "truncate":
-        tokens, units = cut_tokens(tokens, units, plan.max_tokens - tokenizer.n_special)
-    windows = make_windows(tokens, max_tokens=plan.max_tokens, stride=plan.stride)
-    first, last = pooled_tokens(spec, units, tokens)
-    segments = make_segments(first, last, windows)
-    of_unit = np.bincount(units.text, minlength=len(texts))
-    unit_bounds = np.concatenate(([0], np.cumsum(of_unit)))
-    expanded = ragged(unit_bounds[which], of_unit[which])
-    row_text = np.repeat(np.arange(len(which)), of_unit[which])  # of each result row, the input's text
-    table = _units_table(texts, tokens, units, segments, tokenizer, spec.unit == "token")
-    if len(texts) < len(rows.texts):
-        table = table.take(expanded)
-    table = table.set_column(0, "text_id", pa.array(first_row + row_text))
-    return Chunk(
-        tokens=tokens,
-        windows=windows,
-        segments=segments,
-        n_pooled=last - first,
-        rows=expanded,
-        table=_with_columns(table, rows.columns, row_text),
-        n_texts=len(rows.texts),
-        n_characters=sum(map(len, rows.texts)),
+    units = [make_units(view.spec.unit, texts, tokens) for view in plan.views.values()]
+    if plan.long == "truncate" and (np.diff(tokens.bounds) > plan.max_tokens).any():
+        check_room(tokens, plan.max_tokens, first_row)
+        keep = kept_tokens(tokens, plan.max_tokens)
+        tokens, units = cut(tokens, keep), [of_view.kept(keep) for of_view in units]
+    windows = make_windows(
+        tokens, max_tokens=plan.max_tokens, stride=plan.stride, overlap=plan.overlap, first_row=first_row
     )
+    shares = (1 / n_taken(tokens, windows)).astype(np.float32) if plan.overlap == "mean" else None
+    weights = [_token_weights(view, tokens, shares, idf) for view in plan.views.values()]
+    views = [
+        _chunk_view(view, rows, texts, which, tokens, windows, of_view, of_token, tokenizer, first_row)
+        for view, of_view, of_token in zip(plan.views.values(), units, weights, strict=True)
+    ]
+    n_characters = sum(len(as_text(text).text) for text in rows.texts)
+    return Chunk(tokens, windows, tuple(views), tuple(weights), len(rows.texts), n_characters)
 
 
 def chunked(rows: Iterable[Rows], plan: Plan) -> Iterator[Rows]:
     """Regroup rows so that a chunk's vectors stay below RESULT_BYTES, and as large as that allows."""
-    n_units = max(1, RESULT_BYTES // (4 * plan.width * (1 if plan.spec.combine == "concat" else len(plan.layers))))
-    max_texts = min(MAX_TEXTS, n_units)
-    max_characters = min(MAX_CHARACTERS, n_units * CHARACTERS_A_UNIT.get(plan.spec.unit, MAX_CHARACTERS))
+    n_layers = len(plan.program.layers)
+    max_texts, max_characters = MAX_TEXTS, MAX_CHARACTERS
+    for view in plan.views.values():
+        n_units = max(1, RESULT_BYTES // len(plan.views) // (4 * max(view.width, 64) * n_layers))
+        max_texts = min(max_texts, n_units)
+        max_characters = min(max_characters, n_units * CHARACTERS_A_UNIT.get(view.spec.unit, MAX_CHARACTERS))
     held: list[Rows] = []
     n_texts = n_characters = 0
     for group in rows:
         low = 0
-        for place, text in enumerate(group.texts):
-            if n_texts and (n_texts >= max_texts or n_characters + len(text) > max_characters):
+        for place, item in enumerate(group.texts):
+            size = len(as_text(item).text)
+            if n_texts and (n_texts >= max_texts or n_characters + size > max_characters):
                 yield _joined([*held, _slice(group, low, place)])
                 held, low, n_texts, n_characters = [], place, 0, 0
-            n_texts, n_characters = n_texts + 1, n_characters + len(text)
+            n_texts, n_characters = n_texts + 1, n_characters + size
         held.append(_slice(group, low, len(group.texts)))
     if n_texts:
         yield _joined(held)
@@ -104,65 +124,94 @@ def ragged(starts: Int64, counts: Int64) -> Int64:
     return np.arange(total) + np.repeat(starts - ends + counts, counts)
 
 
-def travelled_names(names: Iterable[str]) -> dict[str, str]:
-    """What each travelling column is called in the units table: `input_` is put before a name that is taken."""
-    taken = {*UNIT_FIELDS, *TOKEN_FIELDS, "combined"}
-    return {name: f"input_{name}" if name in taken or name.startswith("layer_") else name for name in names}
-
-
-def _distinct(texts: Sequence[str]) -> tuple[list[str], Int64]:
-    """The different texts, in order of first appearance, and for each text which of them it is."""
-    number: dict[str, int] = {}
-    which = np.fromiter((number.setdefault(text, len(number)) for text in texts), np.int64, len(texts))
-    return list(number), which
-
-
-def _units_table(
-    texts: list[str], tokens: Tokens, units: Units, segments: Segments, tokenizer: Tokenizer, are_tokens: bool
-) -> pa.Table:
-    count = n_ordinary(units, tokens)
-    status = np.where(units.cut, "cut", np.where(count > 0, "ok", "dropped")).astype(object)
-    whole_texts = (
-        len(units) == len(texts) and not are_tokens and units.first.size and (units.first == tokens.bounds[:-1]).all()
+def _chunk_view(
+    view: View,
+    rows: Rows,
+    texts: list[Text],
+    which: Int64,
+    tokens: Tokens,
+    windows: Windows,
+    units: Units,
+    token_weights: Float32 | None,
+    tokenizer: Tokenizer,
+    first_row: int,
+) -> ChunkView:
+    spec = view.spec
+    whole = spec.unit in WHOLE
+    if spec.pool == "cls" and spec.unit == "text" and tokens.is_pair.any():
+        raise TextError("a pair has one classification token: use unit='pair' with pool='cls'", row=first_row)
+    first, last = pooled_tokens(units, tokens, whole=whole, pool=spec.pool, special=spec.special)
+    segments = make_segments(first, last, windows)
+    of_unit = np.bincount(units.text, minlength=len(texts))
+    unit_bounds = np.concatenate(([0], np.cumsum(of_unit)))
+    expanded = ragged(unit_bounds[which], of_unit[which])
+    row_text = np.repeat(np.arange(len(which)), of_unit[which])  # of each result row, the input's text
+    table = units_table(spec.unit, texts, tokens, units, segments, tokenizer)
+    if len(texts) < len(rows.texts):
+        table = table.take(pa.array(expanded))
+    table = table.set_column(0, "text_id", pa.array(first_row + row_text))
+    return ChunkView(
+        view=view,
+        segments=segments,
+        first=first,
+        divisor=_divisor(view, first, last, token_weights),
+        rows=expanded,
+        table=_with_columns(table, rows.columns, row_text),
     )
-    if whole_texts:
-        status[count == 0] = "empty"
-    surfaces = [
-        texts[t][s:e] for t, s, e in zip(units.text.tolist(), units.starts.tolist(), units.ends.tolist(), strict=True)
-    ]
-    extra = {}
-    if are_tokens:
-        ids = tokens.ids[units.first]
-        kinds, of_token = np.unique(ids, return_inverse=True)
-        names = pa.array([tokenizer.piece(int(kind)) for kind in kinds], pa.string()).take(pa.array(of_token))
-        extra = {"token": names, "token_id": ids}
-        for place in np.flatnonzero(units.special).tolist():
-            surfaces[place] = names[place].as_py()
-    columns = {
-        "text_id": units.text,
-        "surface": surfaces,
-        "start": units.starts,
-        "end": units.ends,
-        "special": units.special,
-        "n_tokens": count,
-        "n_windows": np.bincount(segments.unit, minlength=len(units)),
-        "status": status,
-        **extra,
-    }
-    fields = UNIT_FIELDS | (TOKEN_FIELDS if are_tokens else {})
-    arrays = [pa.array(columns[name]).cast(kind) for name, kind in fields.items()]
-    return pa.Table.from_arrays(arrays, names=list(fields))
+
+
+def _token_weights(view: View, tokens: Tokens, shares: Float32 | None, idf: Idf | None) -> Float32 | None:
+    """The weight of each token [T]: its share of each window it is taken from, times its rarity."""
+    if view.spec.pool != "idf":
+        return shares
+    assert idf is not None
+    rarity = idf.weights[tokens.ids]
+    return rarity if shares is None else rarity * shares
+
+
+def _divisor(view: View, first: Int64, last: Int64, token_weights: Float32 | None) -> Float32 | None:
+    """What each unit's sum is divided by, [U]. A unit without tokens gets 1: its row is NaN anyway."""
+    n = np.maximum(last - first, 1)
+    by_count: dict[str, npt.NDArray[Any]] = {
+        "mean": n,
+        "sqrt": np.sqrt(n),
+        "position": n * (n + 1) // 2,
+    }  # 1 + 2 + … + n
+    if view.spec.pool in by_count:
+        return by_count[view.spec.pool].astype(np.float32, copy=False)
+    if view.spec.pool == "idf":
+        assert token_weights is not None
+        filled = np.flatnonzero(first < last)
+        total = np.ones(first.size, np.float32)
+        if filled.size:
+            counts = (last - first)[filled]
+            taken = token_weights[ragged(first[filled], counts)]
+            total[filled] = np.add.reduceat(taken, np.cumsum(counts) - counts)
+        return total
+    return None
+
+
+def _distinct(texts: list[str | Text]) -> tuple[list[Text], Int64]:
+    """The different texts, in order of first appearance, and for each text which of them it is."""
+    number: dict[str | Text, int] = {}
+    which = np.fromiter((number.setdefault(text, len(number)) for text in texts), np.int64, len(texts))
+    return [as_text(text) for text in number], which
 
 
 def _with_columns(table: pa.Table, columns: pa.Table, row_text: Int64) -> pa.Table:
     if not columns.num_columns:
         return table
-    spread = (
-        columns if len(row_text) == columns.num_rows and table.num_rows == columns.num_rows else columns.take(row_text)
-    )
-    for old, new in travelled_names(columns.column_names).items():
-        table = table.append_column(new, spread.column(old))
+    unchanged = row_text.size == columns.num_rows and (np.diff(row_text) == 1).all()
+    spread = columns if unchanged else columns.take(pa.array(row_text))
+    for name in columns.column_names:
+        table = table.append_column(travelled_name(name), spread.column(name))
     return table
+
+
+def travelled_name(name: str) -> str:
+    """What a travelling column is called in the units table: `input_` is put before a name that is taken."""
+    is_taken = name in UNIT_FIELDS or name in TOKEN_FIELDS or name == COMBINED or name.startswith(LAYER_PREFIX)
+    return f"input_{name}" if is_taken else name
 
 
 def _slice(rows: Rows, low: int, high: int) -> Rows:

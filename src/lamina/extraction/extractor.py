@@ -6,7 +6,7 @@ One background thread prepares the next chunk (tokens, words, windows) while the
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,13 +21,15 @@ from lamina.errors import CheckpointError, EngineError, SpecError
 from lamina.extraction.assemble import Assembly
 from lamina.extraction.batches import BATCH_TOKENS, make_batches
 from lamina.extraction.chunk import Chunk, chunked, make_chunk
+from lamina.extraction.idf import Idf, fit_idf
 from lamina.extraction.plan import Plan, make_plan
 from lamina.model.architecture import Architecture, architecture_of, family_of
 from lamina.model.checkpoint import Checkpoint, find_checkpoint
 from lamina.model.config import read_config
 from lamina.model.weights import Weights, read_weights
-from lamina.spec import Combine, Layers, Long, Pool, Spec, Special, Unit
+from lamina.spec import Combine, Layers, Long, Overlap, Pool, Spec, Special, Unit
 from lamina.text.source import Rows, rows_of
+from lamina.text.text import Text
 from lamina.text.tokenizer import Int64, Tokenizer, load_tokenizer
 
 I = TypeVar("I")  # noqa: E741
@@ -63,7 +65,7 @@ class Extractor:
 
     def extract(
         self,
-        texts: Iterable[str],
+        texts: Iterable[str | Text],
         *,
         layers: Layers = "all",
         unit: Unit = "text",
@@ -73,24 +75,42 @@ class Extractor:
         long: Long = "window",
         max_tokens: int | None = None,
         stride: int | None = None,
+        overlap: Overlap = "centre",
+        dims: int | None = None,
         normalize: bool = False,
         batch_tokens: int = BATCH_TOKENS,
     ) -> Embeddings:
         """The embeddings of texts, in memory: a units table [U rows] and a float32 matrix [U, D] for each layer.
 
-        The options are those of `Spec`; `batch_tokens` is the most tokens, padding included, computed at once, and
-        changes no bit of the result. Raises SpecError for an option that contradicts the model, TextError for a
-        string that is no text.
+        texts         strings, or `lamina.Text` for ready-made words, spans and pairs.
+        batch_tokens  the most tokens, padding included, computed at once; changes no bit of the result.
+
+        The other options are those of `Spec`. Raises SpecError for an option that contradicts the model, TextError
+        for a string that is no text.
         """
         spec = Spec.of(
-            layers=layers, unit=unit, pool=pool, combine=combine, special=special, long=long,
-            max_tokens=max_tokens, stride=stride, normalize=normalize,
+            layers=layers, unit=unit, pool=pool, combine=combine, special=special, long=long, max_tokens=max_tokens,
+            stride=stride, overlap=overlap, dims=dims, normalize=normalize,
         )  # fmt: skip
-        return concatenate(self.stream_rows(rows_of(texts), spec, batch_tokens=batch_tokens, even_if_empty=True))
+        return self.extract_views(texts, {"": spec}, batch_tokens=batch_tokens)[""]
+
+    def extract_views(
+        self, texts: Iterable[str | Text], specs: Mapping[str, Spec], *, batch_tokens: int = BATCH_TOKENS
+    ) -> dict[str, Embeddings]:
+        """Several tables from one forward pass: `{"words": Spec(unit="word"), "texts": Spec(pool="cls")}`.
+
+        The Specs must agree on `long`, `max_tokens`, `stride` and `overlap`. Raises what `extract` raises.
+        """
+        idf = None
+        if any(spec.pool == "idf" for spec in specs.values()):
+            texts = list(texts)
+            idf = fit_idf(rows_of(texts), self.tokenizer)
+        parts = list(self.stream_rows(rows_of(texts), specs, batch_tokens=batch_tokens, idf=idf, even_if_empty=True))
+        return {name: concatenate(part[name] for part in parts) for name in specs}
 
     def stream(
         self,
-        texts: Iterable[str],
+        texts: Iterable[str | Text],
         *,
         layers: Layers = "all",
         unit: Unit = "text",
@@ -100,79 +120,90 @@ class Extractor:
         long: Long = "window",
         max_tokens: int | None = None,
         stride: int | None = None,
+        overlap: Overlap = "centre",
+        dims: int | None = None,
         normalize: bool = False,
         batch_tokens: int = BATCH_TOKENS,
     ) -> Iterator[Embeddings]:
         """The same as `extract`, part by part in the order of the input, in bounded memory."""
         spec = Spec.of(
-            layers=layers, unit=unit, pool=pool, combine=combine, special=special, long=long,
-            max_tokens=max_tokens, stride=stride, normalize=normalize,
+            layers=layers, unit=unit, pool=pool, combine=combine, special=special, long=long, max_tokens=max_tokens,
+            stride=stride, overlap=overlap, dims=dims, normalize=normalize,
         )  # fmt: skip
-        return self.stream_rows(rows_of(texts), spec, batch_tokens=batch_tokens)
+        parts = self.stream_rows(rows_of(texts), {"": spec}, batch_tokens=batch_tokens)
+        return (part[""] for part in parts)
 
-    def plan(self, spec: Spec) -> Plan:
-        """A Spec resolved against this model. Raises SpecError."""
-        special = {"n_prefix": self.tokenizer.n_prefix, "n_suffix": self.tokenizer.n_suffix}
-        return make_plan(spec, self.architecture, **special)
+    def plan(self, specs: Mapping[str, Spec]) -> Plan:
+        """Specs resolved against this model. Raises SpecError."""
+        return make_plan(specs, self.architecture, self.tokenizer.template)
 
     def stream_rows(
         self,
         rows: Iterable[Rows],
-        spec: Spec,
+        specs: Mapping[str, Spec],
         *,
         batch_tokens: int = BATCH_TOKENS,
+        idf: Idf | None = None,
         on_batch: Callable[[Done], None] | None = None,
         even_if_empty: bool = False,
-    ) -> Iterator[Embeddings]:
-        """The embeddings of `Rows`, their columns travelling along; `on_batch` hears of each batch that is done.
+    ) -> Generator[dict[str, Embeddings]]:
+        """The embeddings of `Rows` for each Spec, part by part, their columns travelling along.
 
-        `even_if_empty`: an input without texts gives one part without rows instead of no part.
+        idf            what `fit_idf` gave, needed for `pool="idf"`.
+        on_batch       hears of each batch that is done.
+        even_if_empty  an input without texts gives one part without rows instead of no part.
         """
         if batch_tokens < 1:
             raise SpecError(f"batch_tokens must be at least 1, not {batch_tokens}")
-        return self._parts(rows, self.plan(spec), batch_tokens, on_batch, even_if_empty)
+        if idf is None and any(spec.pool == "idf" for spec in specs.values()):
+            raise SpecError("pool 'idf' is fitted on a whole corpus first: extract texts or a file, not a stream")
+        return self._parts(rows, self.plan(specs), batch_tokens, idf, on_batch, even_if_empty)
 
     def _parts(
         self,
         rows: Iterable[Rows],
         plan: Plan,
         batch_tokens: int,
+        idf: Idf | None,
         on_batch: Callable[[Done], None] | None,
         even_if_empty: bool,
-    ) -> Iterator[Embeddings]:
+    ) -> Generator[dict[str, Embeddings]]:
         open_chunks: deque[Assembly] = deque()  # begun and not given out yet, in order
-        computing: deque[tuple[Assembly, Int64, Done]] = deque()  # one for each batch that the engine has
+        computing: deque[tuple[Assembly, tuple[Int64, ...], Done]] = deque()  # one for each batch the engine has
 
         def batches() -> Generator[Batch]:
-            for chunk in _one_ahead(self._chunks(rows, plan, even_if_empty)):
+            for chunk in _one_ahead(self._chunks(rows, plan, idf, even_if_empty)):
                 assembly = Assembly(chunk, plan)
                 open_chunks.append(assembly)
                 total = max(1, int(chunk.windows.length.sum()))
-                made = make_batches(chunk, batch_tokens=batch_tokens, max_positions=self.architecture.n_positions)
+                made = make_batches(chunk, batch_tokens=batch_tokens, max_positions=self.architecture.max_tokens)
                 for batch, segments in made:
                     n_tokens = int(batch.lengths.sum())
                     done = Done(n_tokens, chunk.n_texts * n_tokens / total, chunk.n_characters * n_tokens / total)
                     computing.append((assembly, segments, done))
                     yield batch
 
+        def finished() -> dict[str, Embeddings]:
+            return dict(zip(plan.views, open_chunks.popleft().embeddings(self.architecture.width), strict=True))
+
         with closing(batches()) as source, closing(self.engine.run(plan.program, source)) as results:
-            for (reduced,) in results:
+            for reduced in results:
                 assembly, segments, done = computing.popleft()
                 assembly.put(segments, reduced)
                 if on_batch is not None:
                     on_batch(done)
                 while open_chunks and open_chunks[0].n_missing == 0:
-                    yield open_chunks.popleft().embeddings()
+                    yield finished()
         while open_chunks:
-            yield open_chunks.popleft().embeddings()
+            yield finished()
 
-    def _chunks(self, rows: Iterable[Rows], plan: Plan, even_if_empty: bool) -> Iterator[Chunk]:
+    def _chunks(self, rows: Iterable[Rows], plan: Plan, idf: Idf | None, even_if_empty: bool) -> Iterator[Chunk]:
         first_row = 0
         for group in chunked(rows, plan):
-            yield make_chunk(group, plan, self.tokenizer, first_row=first_row)
+            yield make_chunk(group, plan, self.tokenizer, first_row=first_row, idf=idf)
             first_row += len(group.texts)
         if first_row == 0 and even_if_empty:
-            yield make_chunk(Rows([], pa.table({})), plan, self.tokenizer, first_row=0)
+            yield make_chunk(Rows([], pa.table({})), plan, self.tokenizer, first_row=0, idf=idf)
 
 
 def load(

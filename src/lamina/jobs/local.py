@@ -1,25 +1,29 @@
-"""The job: a source of texts in, a dataset out, on this machine."""
+"""The job: a source of texts in, a dataset (or several, from one pass) out, on this machine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 
 from lamina.dataset.manifest import Made, Manifest
 from lamina.dataset.reader import Dataset, open_dataset
 from lamina.dataset.writer import DatasetWriter
+from lamina.errors import SourceError, SpecError
 from lamina.extraction.batches import BATCH_TOKENS
 from lamina.extraction.extractor import Done, Extractor, load
-from lamina.extraction.plan import Plan
-from lamina.spec import Combine, Dtype, Layers, Long, Pool, Spec, Special, Unit
-from lamina.text.source import Rows, Source, rows_of
+from lamina.extraction.idf import Idf, fit_idf
+from lamina.extraction.plan import View
+from lamina.spec import Combine, Dtype, Layers, Long, Overlap, Pool, Spec, Special, Unit
+from lamina.text.source import STDIN, Rows, Source, rows_of
+from lamina.text.text import Text
 
 LIBRARIES = ("lamina", "openvino", "tokenizers", "icu4py", "numpy", "pyarrow")  # whose versions a dataset records
 
 
 def extract(
-    source: str | Path | Iterable[str],
+    source: str | Path | Source | Iterable[str | Text],
     out: str | Path,
     *,
     model: str | Path | Extractor = "minilm",
@@ -35,6 +39,8 @@ def extract(
     long: Long = "window",
     max_tokens: int | None = None,
     stride: int | None = None,
+    overlap: Overlap = "centre",
+    dims: int | None = None,
     normalize: bool = False,
     dtype: Dtype = "float16",
     batch_tokens: int = BATCH_TOKENS,
@@ -42,7 +48,7 @@ def extract(
 ) -> Dataset:
     """Extract embeddings of a file (or an iterable) of texts into a dataset, in bounded memory.
 
-    source   a path (`.txt .csv .tsv .jsonl .parquet`, `-` for standard input) or an iterable of strings.
+    source   a path (`.txt .csv .tsv .jsonl .parquet`, `-` for standard input), a `Source`, or an iterable of strings.
     out      the dataset's folder: new or empty, or with `overwrite` a dataset.
     model    a name, a folder, or what `lamina.load` gave.
     text, format, columns, keep   how to read the file: see `lamina.text.source.Source`.
@@ -50,37 +56,65 @@ def extract(
     The other options are those of `Spec`. Raises SourceError, TextError, SpecError, CheckpointError, DatasetError.
     """
     spec = Spec.of(
-        layers=layers, unit=unit, pool=pool, combine=combine, special=special, long=long,
-        max_tokens=max_tokens, stride=stride, normalize=normalize, dtype=dtype,
+        layers=layers, unit=unit, pool=pool, combine=combine, special=special, long=long, max_tokens=max_tokens,
+        stride=stride, overlap=overlap, dims=dims, normalize=normalize, dtype=dtype,
     )  # fmt: skip
-    extractor = model if isinstance(model, Extractor) else load(model)
     if isinstance(source, str | Path):
-        rows: Iterable[Rows] = Source(str(source), format, text, columns, keep).rows()
-    else:
-        rows = rows_of(source)
-    return run(rows, Path(out), extractor, spec, batch_tokens=batch_tokens, overwrite=overwrite)
+        source = Source(str(source), format, text, columns=columns, keep=keep)
+    extractor = model if isinstance(model, Extractor) else load(model)
+    return run(source, Path(out), extractor, {"": spec}, batch_tokens=batch_tokens, overwrite=overwrite)[""]
 
 
 def run(
-    rows: Iterable[Rows],
+    source: Source | Iterable[str | Text],
     out: Path,
     extractor: Extractor,
-    spec: Spec,
+    specs: Mapping[str, Spec],
     *,
     batch_tokens: int = BATCH_TOKENS,
     overwrite: bool = False,
     on_batch: Callable[[Done], None] | None = None,
-) -> Dataset:
-    """Run the job over `Rows`; `on_batch` hears of each batch that is done."""
-    plan = extractor.plan(spec)  # what contradicts the model is found before the folder is touched
-    parts = extractor.stream_rows(rows, spec, batch_tokens=batch_tokens, on_batch=on_batch, even_if_empty=True)
-    with DatasetWriter(out, _manifest(extractor, plan), overwrite=overwrite) as writer:
+) -> dict[str, Dataset]:
+    """Run the job: one pass, a dataset for each Spec, in the folder `out / name` (the name "" is `out` itself).
+
+    `on_batch` hears of each batch that is done.
+    """
+    plan = extractor.plan(specs)  # what contradicts the model is found before a folder is touched
+    rows, idf = _rows(source, extractor, specs)
+    parts = extractor.stream_rows(
+        rows, specs, batch_tokens=batch_tokens, idf=idf, on_batch=on_batch, even_if_empty=True
+    )
+    with ExitStack() as stack:
+        writers = {}
+        for name, view in plan.views.items():
+            writer = DatasetWriter(out / name, _manifest(extractor, view), overwrite=overwrite)
+            if idf is not None and view.spec.pool == "idf":
+                writer.keep_idf(idf.n_texts, idf.counts)
+            writers[name] = stack.enter_context(writer)
         for part in parts:
-            writer.add(part)
-    return open_dataset(out)
+            for name, embeddings in part.items():
+                writers[name].add(embeddings)
+    return {name: open_dataset(out / name) for name in specs}
 
 
-def _manifest(extractor: Extractor, plan: Plan) -> Manifest:
+def _rows(
+    source: Source | Iterable[str | Text], extractor: Extractor, specs: Mapping[str, Spec]
+) -> tuple[Iterable[Rows], Idf | None]:
+    """The rows of a source, and how rare its tokens are where a Spec needs to know, for which it is read twice."""
+    needs_idf = any(spec.pool == "idf" for spec in specs.values())
+    if isinstance(source, Source):
+        if needs_idf and source.path == STDIN:
+            raise SpecError("pool 'idf' reads the input twice, which standard input cannot give: put it in a file")
+        return source.rows(), fit_idf(source.rows(), extractor.tokenizer) if needs_idf else None
+    if not needs_idf:
+        return rows_of(source), None
+    if isinstance(source, str):
+        raise SourceError("texts must be an iterable of strings, not one string: put it in a list")
+    held = list(source)
+    return rows_of(held), fit_idf(rows_of(held), extractor.tokenizer)
+
+
+def _manifest(extractor: Extractor, view: View) -> Manifest:
     checkpoint = extractor.checkpoint
     made = Made(
         model=checkpoint.name,
@@ -92,4 +126,4 @@ def _manifest(extractor: Extractor, plan: Plan) -> Manifest:
         precision=extractor.engine.precision,
         versions={name: version(name) for name in LIBRARIES},
     )
-    return Manifest(spec=str(plan.spec), layers=plan.layers, width=plan.width, made=made)
+    return Manifest(spec=str(view.spec), layers=view.layers, width=view.width, made=made)

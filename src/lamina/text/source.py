@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lamina.errors import SourceError
+from lamina.text.text import Text, as_text
 
 ROWS = 1024  # at most, in one `Rows`
 CHARACTERS = 4_000_000  # likewise, except that one text is never split
@@ -31,11 +32,11 @@ STDIN = "-"
 class Rows:
     """Some consecutive texts of an input.
 
-    texts    N strings.
+    texts    N strings, or `Text` where more is known than the string.
     columns  the other columns, N rows; no columns where there are none.
     """
 
-    texts: list[str]
+    texts: list[str | Text]
     columns: pa.Table
 
 
@@ -43,17 +44,23 @@ class Rows:
 class Source:
     """A file of texts, described: nothing is read before `rows` is called.
 
-    path    a file, or `-` for standard input.
-    format  txt, csv, tsv, jsonl or parquet; None: by the file's name (standard input: txt).
-    text    the column that holds the text; None: `text`, or the only column there is.
-    names   the columns' names where a csv or tsv file has no header.
-    keep    which other columns travel along; None: all.
+    path     a file, or `-` for standard input.
+    format   txt, csv, tsv, jsonl or parquet; None: by the file's name (standard input: txt).
+    text     the column that holds the text; None: `text`, or the only column there is.
+    pair     the column that holds a second text, read together with the first.
+    words    the column that holds ready-made words, instead of `text`: a list of strings (in csv and tsv, as JSON).
+    spans    the column that holds spans of the text for unit `span`: a list of [start, end] in characters.
+    columns  the columns' names where a csv or tsv file has no header.
+    keep     which other columns travel along; None: all.
     """
 
     path: str
     format: str | None = None
     text: str | None = None
-    names: tuple[str, ...] | None = None
+    pair: str | None = None
+    words: str | None = None
+    spans: str | None = None
+    columns: tuple[str, ...] | None = None
     keep: tuple[str, ...] | None = None
 
     def rows(self) -> Iterator[Rows]:
@@ -61,29 +68,33 @@ class Source:
         kind = self.format or _format_of(self.path)
         if kind not in READERS:
             raise SourceError(f"format {kind!r} is not one of {', '.join(READERS)}")
-        if self.names is not None and kind not in ("csv", "tsv"):
+        if self.words is not None and self.text is not None:
+            raise SourceError(f"give the column of the text ({self.text!r}) or of its words ({self.words!r}), not both")
+        if self.columns is not None and kind not in ("csv", "tsv"):
             raise SourceError(f"columns can be named for csv and tsv files without a header; {self.path} is {kind}")
         return READERS[kind](self)
 
     def count_characters(self) -> int:
         """The characters of all texts: reads the file once, and finds every row that cannot be read."""
-        return sum(len(text) for rows in self.rows() for text in rows.texts)
+        return sum(len(as_text(text).text) for rows in self.rows() for text in rows.texts)
 
 
-def rows_of(texts: Iterable[str]) -> Iterator[Rows]:
-    """Rows of a Python iterable of strings. Raises SourceError where an item is no string."""
-    if isinstance(texts, str | bytes):
+def rows_of(texts: Iterable[str | Text]) -> Iterator[Rows]:
+    """Rows of a Python iterable of strings and Texts. Raises SourceError where an item is neither."""
+    if isinstance(texts, str | bytes | Text):
         raise SourceError("texts must be an iterable of strings, not one string: put it in a list")
-    return _bounded(({"": _string(text, row, "the input")} for row, text in enumerate(texts)), "")
+    checked = (text if isinstance(text, Text) else _string(text, row, "the input") for row, text in enumerate(texts))
+    return _bounded((text, {}) for text in checked)
 
 
 def _txt(source: Source) -> Iterator[Rows]:
     """A text a line; lines end at \\n or \\r\\n and nowhere else."""
-    if source.text is not None:
-        raise SourceError(f"{source.path} is plain text and has no column {source.text!r}: a line is a text")
+    for name in (source.text, source.pair, source.words, source.spans):
+        if name is not None:
+            raise SourceError(f"{source.path} is plain text and has no column {name!r}: a line is a text")
     with _opened(source) as file:
         texts = (_decode(line.removesuffix(b"\n").removesuffix(b"\r"), row, source) for row, line in enumerate(file))
-        yield from _bounded(({"": text} for text in texts), "")
+        yield from _bounded((text, {}) for text in texts)
 
 
 def _csv(source: Source) -> Iterator[Rows]:
@@ -100,11 +111,13 @@ def _delimited(source: Source, *, delimiter: str, quoting: Literal[0, 3]) -> Ite
     with _opened(source) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as lines:
         reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
         try:
-            names = list(source.names or next(reader, []))
+            names = list(source.columns or next(reader, []))
             if len(set(names)) != len(names):
                 raise SourceError(f"{source.path} has two columns of one name: {', '.join(names)}")
-            text = _text_column(names, source)
-            yield from _bounded(_records(reader, names, source), text, _travelling(names, text, source))
+            used = _used_columns(names, source)
+            records = enumerate(_records(reader, names, source))
+            texts = ((_text(record, used, row, source), record) for row, record in records)
+            yield from _bounded(texts, _travelling(names, used, source))
         except csv.Error as error:
             raise SourceError(f"{source.path}, line {reader.line_num}: {error}") from None
         except UnicodeDecodeError as error:
@@ -130,24 +143,10 @@ def _jsonl(source: Source) -> Iterator[Rows]:
         first = next(records, None)
         if first is None:
             return
-        text = _text_column(list(first), source)
-
-        def checked() -> Iterator[dict[str, Any]]:
-            yield first
-            yield from records
-
-        travelling = _travelling(list(first), text, source)
-        yield from _bounded(
-            (
-                {
-                    text: _string(record.get(text), row, f"column {text!r} of {source.path}"),
-                    **_pick(record, travelling),
-                }
-                for row, record in enumerate(checked())
-            ),
-            text,
-            travelling,
-        )
+        used = _used_columns(list(first), source)
+        travelling = _travelling(list(first), used, source)
+        texts = ((_text(record, used, row, source), record) for row, record in enumerate(chain([first], records)))
+        yield from _bounded(texts, travelling)
 
 
 def _parquet(source: Source) -> Iterator[Rows]:
@@ -156,15 +155,16 @@ def _parquet(source: Source) -> Iterator[Rows]:
     with _opened(source) as file:
         try:
             parquet = pq.ParquetFile(file)
-            text = _text_column(parquet.schema_arrow.names, source)
-            travelling = _travelling(parquet.schema_arrow.names, text, source)
+            used = _used_columns(parquet.schema_arrow.names, source)
+            travelling = _travelling(parquet.schema_arrow.names, used, source)
             row = 0
-            for batch in parquet.iter_batches(ROWS, columns=[text, *travelling]):
+            for batch in parquet.iter_batches(ROWS, columns=[*dict.fromkeys(used.values()), *travelling]):
                 table = pa.Table.from_batches([batch])
-                where = f"column {text!r} of {source.path}"
-                texts = [_string(value, row + i, where) for i, value in enumerate(table.column(text).to_pylist())]
-                row += len(texts)
-                yield Rows(texts, table.select(travelling))
+                records = table.select(list(dict.fromkeys(used.values()))).to_pylist()
+                yield Rows(
+                    [_text(record, used, row + i, source) for i, record in enumerate(records)], table.select(travelling)
+                )
+                row += len(records)
         except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
             raise SourceError(f"{source.path} cannot be read as Parquet: {error}") from None
 
@@ -210,31 +210,33 @@ def _opened(source: Source) -> Iterator[BinaryIO]:
         yield file
 
 
-def _bounded(records: Iterator[dict[str, Any]], text: str, travelling: Sequence[str] = ()) -> Iterator[Rows]:
-    """Group records into Rows of at most ROWS texts and about CHARACTERS characters. The types of the travelling
-    columns are those of the first group."""
+def _bounded(texts: Iterable[tuple[str | Text, Mapping[str, Any]]], travelling: Sequence[str] = ()) -> Iterator[Rows]:
+    """Group texts and their records into Rows of at most ROWS texts and about CHARACTERS characters. The types of the
+    travelling columns are those of the first group."""
+    items = iter(texts)
     schema: pa.Schema | None = None
     first_row = 0
-    while group := _take(records, text):
-        table = pa.table({name: _column(name, group, schema, first_row) for name in travelling})
+    while group := _take(items):
+        records = [record for _, record in group]
+        table = pa.table({name: _column(name, records, schema, first_row) for name in travelling})
         schema = schema or table.schema
-        yield Rows([record[text] for record in group], table)
+        yield Rows([text for text, _ in group], table)
         first_row += len(group)
 
 
-def _take(records: Iterator[dict[str, Any]], text: str) -> list[dict[str, Any]]:
-    group: list[dict[str, Any]] = []
+def _take(items: Iterator[tuple[str | Text, Mapping[str, Any]]]) -> list[tuple[str | Text, Mapping[str, Any]]]:
+    group = []
     size = 0
-    for record in islice(records, ROWS):
-        group.append(record)
-        size += len(record[text])
+    for item in islice(items, ROWS):
+        group.append(item)
+        size += len(as_text(item[0]).text)
         if size >= CHARACTERS:
             break
     return group
 
 
-def _column(name: str, group: list[dict[str, Any]], schema: pa.Schema | None, first_row: int) -> pa.Array:
-    values = [record[name] for record in group]
+def _column(name: str, group: list[Mapping[str, Any]], schema: pa.Schema | None, first_row: int) -> pa.Array:
+    values = [record.get(name) for record in group]
     if any(isinstance(value, dict | list) for value in values):  # kept as JSON: shapes may differ from row to row
         values = [
             json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value for value in values
@@ -250,23 +252,58 @@ def _column(name: str, group: list[dict[str, Any]], schema: pa.Schema | None, fi
     return array.cast(pa.string()) if pa.types.is_null(array.type) else array
 
 
-def _text_column(names: Sequence[str], source: Source) -> str:
-    wanted = source.text or ("text" if "text" in names else names[0] if len(names) == 1 else None)
-    if wanted is None:
-        raise SourceError(f"{source.path} has the columns {', '.join(names) or '(none)'}: say which one holds the text")
-    if wanted not in names:
-        raise SourceError(f"{source.path} has no column {wanted!r}; it has {', '.join(names) or 'no columns'}")
-    return wanted
+def _used_columns(names: Sequence[str], source: Source) -> dict[str, str]:
+    """Which column holds what: `text` or `words`, and where asked for `pair` and `spans`."""
+    used = {what: name for what in ("words", "pair", "spans") if (name := getattr(source, what)) is not None}
+    if "words" not in used:
+        guessed = "text" if "text" in names else names[0] if len(names) == 1 else None
+        if (wanted := source.text or guessed) is None:
+            raise SourceError(
+                f"{source.path} has the columns {', '.join(names) or '(none)'}: say which one holds the text"
+            )
+        used["text"] = wanted
+    for name in used.values():
+        if name not in names:
+            raise SourceError(f"{source.path} has no column {name!r}; it has {', '.join(names) or 'no columns'}")
+    return used
 
 
-def _travelling(names: Sequence[str], text: str, source: Source) -> list[str]:
-    others = [name for name in names if name != text]
+def _travelling(names: Sequence[str], used: Mapping[str, str], source: Source) -> list[str]:
+    others = [name for name in names if name not in used.values()]
     if source.keep is None:
         return others
     missing = [name for name in source.keep if name not in names]
     if missing:
         raise SourceError(f"{source.path} has no column {missing[0]!r} to keep; it has {', '.join(names)}")
     return [name for name in others if name in source.keep]
+
+
+def _text(record: Mapping[str, Any], used: Mapping[str, str], row: int, source: Source) -> str | Text:
+    """The text of a record, with what else is known about it."""
+    where = {what: f"column {name!r} of {source.path}" for what, name in used.items()}
+    pair = _string(record.get(used["pair"]), row, where["pair"]) if "pair" in used else None
+    if "words" in used:
+        words = _list(record.get(used["words"]), row, where["words"])
+        return Text.of_words([_string(word, row, where["words"]) for word in words], pair=pair)
+    text = _string(record.get(used["text"]), row, where["text"])
+    if "spans" in used:
+        spans = _list(record.get(used["spans"]), row, where["spans"])
+        try:
+            return Text(text, pair=pair, spans=tuple((int(start), int(end)) for start, end in spans))
+        except (TypeError, ValueError) as error:
+            raise SourceError(f"row {row} of {where['spans']} holds no spans of its text: {error}") from None
+    return text if pair is None else Text(text, pair=pair)
+
+
+def _list(value: object, row: int, where: str) -> list[Any]:
+    """A list, or its JSON."""
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        found = None
+    if not isinstance(found, list):
+        raise SourceError(f"row {row} of {where} is {str(value)[:40]!r}, not a list")
+    return found
 
 
 def _json_object(line: bytes, row: int, source: Source) -> dict[str, Any]:
@@ -277,10 +314,6 @@ def _json_object(line: bytes, row: int, source: Source) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise SourceError(f"{source.path}, line {row + 1}: expected an object, found {type(found).__name__}")
     return found
-
-
-def _pick(record: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    return {name: record.get(name) for name in names}
 
 
 def _string(value: object, row: int, where: str) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina.errors import CheckpointError, TextError
+from lamina.text.text import Text, as_text
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
 R = TypeVar("R")
 
 TOKENIZER_JSON, VOCAB, TOKENIZER_CONFIG = "tokenizer.json", "vocab.txt", "tokenizer_config.json"
@@ -33,25 +35,40 @@ TOKENIZER_JSON, VOCAB, TOKENIZER_CONFIG = "tokenizer.json", "vocab.txt", "tokeni
 class Tokens:
     """The tokens of N texts laid end to end, each text with its special tokens: T in all.
 
-    ids, starts, ends  [T]; starts and ends are character offsets into the text, a prefix token's 0 and 0,
-                       a suffix token's the text's length twice; they never decrease within a text.
-    bounds             [N + 1]; text i has the tokens bounds[i] to bounds[i + 1].
-    lengths            [N]; characters of each text.
-    n_prefix, n_suffix special tokens before and after each text.
+    The two strings of a pair are one text here: their characters stand one after the other with one place between.
+
+    ids, types   [T]; types are segment numbers, 1 for the second string of a pair.
+    special      [T]; whether the tokenizer added the token.
+    starts, ends [T]; character offsets into the text; a special token's are empty, where it stands. They never
+                 decrease within a text.
+    bounds       [N + 1]; text i has the tokens bounds[i] to bounds[i + 1].
+    fixed        [N]; how many tokens stand before the part that windows move over: the special tokens before the
+                 text, and the whole first string of a pair.
+    n_suffix     special tokens after each text.
+    lengths      [N]; characters of the first string.
+    totals       [N]; characters of the whole text: the same, or both strings and one place between.
     """
 
     ids: Int32
+    types: Int32
+    special: Bool
     starts: Int64
     ends: Int64
     bounds: Int64
-    lengths: Int64
-    n_prefix: int
+    fixed: Int64
     n_suffix: int
+    lengths: Int64
+    totals: Int64
 
     @property
     def counts(self) -> Int64:
-        """Tokens of each text without the special ones, [N]."""
-        return np.diff(self.bounds) - (self.n_prefix + self.n_suffix)
+        """Tokens of each text that windows move over, [N]."""
+        return np.diff(self.bounds) - self.fixed - self.n_suffix
+
+    @property
+    def is_pair(self) -> Bool:
+        """Whether each text is a pair, [N]."""
+        return self.totals > self.lengths
 
     @property
     def text_index(self) -> Int64:
@@ -60,18 +77,36 @@ class Tokens:
 
 
 @dataclass(frozen=True, slots=True)
+class Template:
+    """How many special tokens stand before a text, between the two of a pair, and after them."""
+
+    prefix: int
+    middle: int
+    suffix: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tokenizer:
     """A checkpoint's tokenizer; `source` names its file in errors."""
 
     backend: Backend
     source: str
-    n_prefix: int
-    n_suffix: int
+    template: Template
+
+    @property
+    def n_prefix(self) -> int:
+        """Special tokens before a text."""
+        return self.template.prefix
+
+    @property
+    def n_suffix(self) -> int:
+        """Special tokens after a text."""
+        return self.template.suffix
 
     @property
     def n_special(self) -> int:
-        """Special tokens around each text."""
-        return self.n_prefix + self.n_suffix
+        """Special tokens around a text."""
+        return self.template.prefix + self.template.suffix
 
     @property
     def n_ids(self) -> int:
@@ -83,9 +118,11 @@ class Tokenizer:
         """The hash of everything that decides how it cuts a text."""
         return hashlib.sha256(self.backend.to_str().encode()).hexdigest()
 
-    def encode(self, texts: Sequence[str], *, first_row: int = 0) -> Tokens:
+    def encode(self, texts: Sequence[str | Text], *, first_row: int = 0) -> Tokens:
         """The tokens of `texts`. Raises TextError, its row counted from `first_row`, for a string that is no text."""
-        encodings = self._encodings(texts, first_row)
+        held = [as_text(text) for text in texts]
+        inputs = [text.text if text.pair is None else (text.text, text.pair) for text in held]
+        encodings = self._encodings(inputs, first_row)
         counts = np.fromiter((len(e) for e in encodings), np.int64, len(encodings))
         bounds = np.concatenate(([0], np.cumsum(counts)))
         total = int(bounds[-1])
@@ -93,25 +130,42 @@ class Tokenizer:
         offsets = np.fromiter(
             chain.from_iterable(chain.from_iterable(e.offsets for e in encodings)), np.int64, 2 * total
         ).reshape(total, 2)
-        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-        for place in range(self.n_suffix):  # the tokenizer says (0, 0)
-            offsets[bounds[1:] - 1 - place] = lengths[:, None]
+        lengths = np.fromiter((len(text.text) for text in held), np.int64, len(held))
+        totals = lengths.copy()
+        types, special = np.zeros(total, np.int32), np.zeros(total, np.bool_)
+        fixed = np.full(len(held), self.n_prefix)
+        special[_places(bounds[:-1], self.n_prefix)] = True
+        for i, text in enumerate(held):
+            if text.pair is not None:
+                low, high = int(bounds[i]), int(bounds[i + 1])
+                n_first = encodings[i].sequence_ids.count(0)
+                fixed[i] = self.n_prefix + n_first + self.template.middle
+                middle, second = low + self.n_prefix + n_first, low + int(fixed[i])
+                types[low:high] = encodings[i].type_ids
+                special[middle:second] = True
+                offsets[middle:second] = lengths[i]
+                offsets[second:high] += lengths[i] + 1
+                totals[i] += 1 + len(text.pair)
+        last = _places(bounds[1:] - self.n_suffix, self.n_suffix)
+        special[last] = True
+        offsets[last] = np.repeat(totals, self.n_suffix)[:, None]
         starts, ends = np.ascontiguousarray(offsets[:, 0]), np.ascontiguousarray(offsets[:, 1])
-        return Tokens(ids, starts, ends, bounds, lengths, self.n_prefix, self.n_suffix)
+        return Tokens(ids, types, special, starts, ends, bounds, fixed, self.n_suffix, lengths, totals)
 
     def piece(self, token_id: int) -> str:
         """A token's own name: `##ing`, `[CLS]`."""
         return str(self.backend.id_to_token(token_id))
 
-    def _encodings(self, texts: Sequence[str], first_row: int) -> list[Encoding]:
+    def _encodings(self, texts: list[str | tuple[str, str]], first_row: int) -> list[Encoding]:
         try:
-            return _guarded(lambda: self.backend.encode_batch(list(texts)))
+            return _guarded(lambda: self.backend.encode_batch(texts))
         except _TokenizerError:
             for row, text in enumerate(texts, first_row):  # which one was it?
                 try:
-                    _guarded(lambda: self.backend.encode(text))  # noqa: B023 - called at once
+                    _guarded(lambda: self.backend.encode_batch([text]))  # noqa: B023 - called at once
                 except _TokenizerError as error:
-                    raise TextError(f"text {row} {_complaint(text, error)}", row=row) from None
+                    said = "; ".join(_complaint(part, error) for part in ([text] if isinstance(text, str) else text))
+                    raise TextError(f"text {row} {said}", row=row) from None
             raise
 
 
@@ -135,8 +189,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         raise CheckpointError(f"{folder} has no tokenizer: neither {TOKENIZER_JSON} nor {VOCAB} is there")
     backend.no_truncation()
     backend.no_padding()
-    n_prefix, n_suffix = _template(backend)
-    return Tokenizer(backend, str(source), n_prefix, n_suffix)
+    return Tokenizer(backend, str(source), _template(backend))
 
 
 def _wordpiece(vocab_path: Path, config: dict[str, Any]) -> Backend:
@@ -192,14 +245,21 @@ def _token(config: dict[str, Any], key: str, default: str) -> str:
     return value if isinstance(value, str) else default
 
 
-def _template(backend: Backend) -> tuple[int, int]:
-    """How many special tokens stand before and after a text: seen on one, since not every template can be read."""
+def _template(backend: Backend) -> Template:
+    """What the tokenizer puts around texts: seen on examples, since not every template can be read."""
     for probe in ("a", "0", ".", "的"):
-        mask = backend.encode(probe).special_tokens_mask
-        if 0 in mask:
-            return mask.index(0), mask[::-1].index(0)
-    n_special = len(backend.encode(""))
-    return min(1, n_special), max(0, n_special - 1)
+        one = backend.encode(probe).special_tokens_mask
+        two = backend.encode(probe, probe).special_tokens_mask
+        if 0 in one:
+            prefix, suffix = one.index(0), one[::-1].index(0)
+            return Template(prefix, sum(two) - prefix - suffix, suffix)
+    n_one, n_two = len(backend.encode("")), len(backend.encode("", ""))
+    return Template(min(1, n_one), max(0, n_two - n_one), max(0, n_one - 1))
+
+
+def _places(starts: Int64, count: int) -> Int64:
+    """The `count` places from each start on, laid end to end."""
+    return np.asarray((starts[:, None] + np.arange(count)).ravel(), np.int64)
 
 
 class _TokenizerError(Exception):
@@ -218,9 +278,7 @@ def _guarded(call: Callable[[], R]) -> R:
         raise _TokenizerError(f"the tokenizer gave up ({error})") from None
 
 
-def _complaint(text: object, error: Exception) -> str:
-    if not isinstance(text, str):
-        return f"is a {type(text).__name__}, not a string"
+def _complaint(text: str, error: Exception) -> str:
     lone = next((i for i, c in enumerate(text) if "\ud800" <= c <= "\udfff"), None)
     if lone is not None:
         return f"holds half a surrogate pair (U+{ord(text[lone]):04X}) at character {lone}, which is no Unicode text"

@@ -1,6 +1,6 @@
 """Units: which characters make a row, and which tokens carry them.
 
-Every unit is a range of characters; its tokens are those that overlap it. Words, whole texts and single tokens
+Every unit is a range of characters; its tokens are those that overlap it. Words, sentences, spans and whole texts
 differ only in where their ranges come from, so a token that two words share counts for both, and a word that the
 tokenizer drops keeps its row with no token at all.
 """
@@ -11,13 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
-from lamina.spec import Spec
-from lamina.text.tokenizer import Int64, Tokens
-from lamina.text.words import word_ranges
-
-Bool = npt.NDArray[np.bool_]
+from lamina.spec import Pool, Special, Unit
+from lamina.text.breaks import sentence_ranges, word_ranges
+from lamina.text.text import Text
+from lamina.text.tokenizer import Bool, Int64, Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +23,7 @@ class Units:
     """U units of N texts, in order of text and place.
 
     text          [U]; the index of the unit's text.
-    starts, ends  [U]; its characters.
+    starts, ends  [U]; its characters, in the coordinates of `Tokens` (both strings of a pair one after the other).
     first, last   [U]; its tokens, first to last - 1 of `Tokens`; first == last where it has none.
     special       [U]; whether it is a special token.
     cut           [U]; whether tokens of it were cut off.
@@ -42,70 +40,107 @@ class Units:
     def __len__(self) -> int:
         return self.text.size
 
+    def kept(self, keep: Bool) -> Units:
+        """The same units after tokens were cut off: `keep` [T] says which stay."""
+        moved = np.concatenate(([0], np.cumsum(keep)))  # where each token stands among those that stay
+        first, last = moved[self.first], moved[self.last]
+        return replace(self, first=first, last=last, cut=(last - first) < (self.last - self.first))
 
-def make_units(spec: Spec, texts: Sequence[str], tokens: Tokens) -> Units:
-    """The units that a Spec asks for."""
-    return UNITS[spec.unit](texts, tokens)
+
+def make_units(kind: Unit, texts: Sequence[Text], tokens: Tokens) -> Units:
+    """The units of one kind."""
+    return UNITS[kind](texts, tokens)
 
 
-def pooled_tokens(spec: Spec, units: Units, tokens: Tokens) -> tuple[Int64, Int64]:
-    """The range of tokens to reduce for each unit: [U] firsts and [U] lasts.
+def pooled_tokens(units: Units, tokens: Tokens, *, whole: bool, pool: Pool, special: Special) -> tuple[Int64, Int64]:
+    """The range of tokens to reduce for each unit: [U] firsts and [U] lasts. `whole`: units of whole texts or pairs.
 
     `first` and `last` are ordinary tokens: the last one of a text is its last piece, never [SEP] and never padding.
     """
     first, last = units.first, units.last
-    if spec.unit == "text" and spec.pool == "cls":
+    if pool == "cls":
         return first, np.minimum(first + 1, last)
-    if spec.unit == "text" and (spec.special == "exclude" or spec.pool in ("first", "last")):
-        first, last = first + tokens.n_prefix, last - tokens.n_suffix
-    if spec.pool == "first":
+    if whole and (special == "exclude" or pool in ("first", "last")):
+        ordinary = np.concatenate(([0], np.cumsum(~tokens.special)))
+        places = np.append(np.flatnonzero(~tokens.special), tokens.ids.size)
+        count = ordinary[last] - ordinary[first]
+        first = np.where(count > 0, places[ordinary[first]], first)
+        last = np.where(count > 0, places[ordinary[last] - 1] + 1, first)
+    if pool == "first":
         last = np.minimum(first + 1, last)
-    if spec.pool == "last":
+    if pool == "last":
         first = np.maximum(last - 1, first)
     return first, last
 
 
 def n_ordinary(units: Units, tokens: Tokens) -> Int64:
     """The tokens of each unit [U] without the special ones; a special token's own row counts 1."""
-    low = tokens.bounds[units.text] + tokens.n_prefix
-    high = tokens.bounds[units.text + 1] - tokens.n_suffix
-    inside = np.minimum(units.last, high) - np.maximum(units.first, low)
-    return np.where(units.special, 1, np.maximum(inside, 0))
+    ordinary = np.concatenate(([0], np.cumsum(~tokens.special)))
+    return np.where(units.special, 1, ordinary[units.last] - ordinary[units.first])
 
 
-def cut_tokens(tokens: Tokens, units: Units, max_count: int) -> tuple[Tokens, Units]:
-    """Keep at most `max_count` ordinary tokens of each text, the first ones; units that lose tokens are marked."""
-    place = np.arange(tokens.ids.size) - tokens.bounds[tokens.text_index]
-    of_text = np.diff(tokens.bounds)[tokens.text_index]
-    keep = (place < tokens.n_prefix + max_count) | (place >= of_text - tokens.n_suffix)
-    moved = np.concatenate(([0], np.cumsum(keep)))  # where each token stands among those that are kept
-    first, last = moved[units.first], moved[units.last]
-    kept = replace(
-        tokens,
-        ids=tokens.ids[keep],
-        starts=tokens.starts[keep],
-        ends=tokens.ends[keep],
-        bounds=moved[tokens.bounds],
-    )
-    return kept, replace(units, first=first, last=last, cut=(last - first) < (units.last - units.first))
-
-
-def _whole_texts(texts: Sequence[str], tokens: Tokens) -> Units:  # noqa: ARG001 - one signature for all kinds
-    n = tokens.lengths.size
-    no = np.zeros(n, np.bool_)
-    return Units(np.arange(n), np.zeros(n, np.int64), tokens.lengths, tokens.bounds[:-1], tokens.bounds[1:], no, no)
-
-
-def _single_tokens(texts: Sequence[str], tokens: Tokens) -> Units:  # noqa: ARG001
-    places = np.arange(tokens.ids.size)
+def kept_tokens(tokens: Tokens, max_tokens: int) -> Bool:
+    """Which tokens stay [T] where each text is cut to `max_tokens`, special ones included: the first ones of the part
+    that windows would move over, and all special ones."""
     text = tokens.text_index
-    low, high = tokens.bounds[text] + tokens.n_prefix, tokens.bounds[text + 1] - tokens.n_suffix
-    special = (places < low) | (places >= high)
-    return Units(text, tokens.starts, tokens.ends, places, places + 1, special, np.zeros(places.size, np.bool_))
+    place = np.arange(tokens.ids.size) - tokens.bounds[text]
+    count = np.diff(tokens.bounds)[text]
+    return (place < max_tokens - tokens.n_suffix) | (place >= count - tokens.n_suffix)
 
 
-def _words(texts: Sequence[str], tokens: Tokens) -> Units:
-    return _ranges([word_ranges(text) for text in texts], tokens)
+def cut(tokens: Tokens, keep: Bool) -> Tokens:
+    """The tokens that stay."""
+    moved = np.concatenate(([0], np.cumsum(keep)))
+    kept = {name: getattr(tokens, name)[keep] for name in ("ids", "types", "special", "starts", "ends")}
+    bounds = moved[tokens.bounds]
+    fixed = moved[tokens.bounds[:-1] + tokens.fixed] - bounds[:-1]
+    return replace(tokens, **kept, bounds=bounds, fixed=fixed)
+
+
+def _whole_texts(texts: Sequence[Text], tokens: Tokens) -> Units:  # noqa: ARG001 - one signature for all kinds
+    """A row a string: each string of a pair is one, with the special tokens that follow it."""
+    pair = tokens.is_pair
+    text = np.repeat(np.arange(pair.size), 1 + pair)
+    second = np.concatenate(([False], text[1:] == text[:-1]))[: text.size]
+    middle = tokens.bounds[:-1] + tokens.fixed
+    last = np.where(pair[text] & ~second, middle[text], tokens.bounds[text + 1])
+    ends = np.where(second, tokens.totals[text], tokens.lengths[text])
+    starts = np.where(second, tokens.lengths[text] + 1, 0)
+    return _units(text, starts, ends, np.where(second, middle[text], tokens.bounds[text]), last)
+
+
+def _whole_pairs(texts: Sequence[Text], tokens: Tokens) -> Units:  # noqa: ARG001
+    text = np.arange(tokens.lengths.size)
+    return _units(text, np.zeros_like(text), tokens.totals, tokens.bounds[:-1], tokens.bounds[1:])
+
+
+def _single_tokens(texts: Sequence[Text], tokens: Tokens) -> Units:  # noqa: ARG001
+    places = np.arange(tokens.ids.size)
+    units = _units(tokens.text_index, tokens.starts, tokens.ends, places, places + 1)
+    return replace(units, special=tokens.special)
+
+
+def _words(texts: Sequence[Text], tokens: Tokens) -> Units:
+    return _ranges([_found(text, word_ranges, text.words) for text in texts], tokens)
+
+
+def _sentences(texts: Sequence[Text], tokens: Tokens) -> Units:
+    return _ranges([_found(text, sentence_ranges, None) for text in texts], tokens)
+
+
+def _spans(texts: Sequence[Text], tokens: Tokens) -> Units:
+    return _ranges([text.spans or () for text in texts], tokens)
+
+
+def _found(
+    text: Text, find: Callable[[str], Sequence[tuple[int, int]]], given: Sequence[tuple[int, int]] | None
+) -> Sequence[tuple[int, int]]:
+    """The ranges of a text, given or found, and those found in the second string of a pair."""
+    first = find(text.text) if given is None else given
+    if text.pair is None:
+        return first
+    origin = len(text.text) + 1
+    return [*first, *((origin + start, origin + end) for start, end in find(text.pair))]
 
 
 def _ranges(ranges: Sequence[Sequence[tuple[int, int]]], tokens: Tokens) -> Units:
@@ -114,16 +149,24 @@ def _ranges(ranges: Sequence[Sequence[tuple[int, int]]], tokens: Tokens) -> Unit
     flat = np.array([pair for of_text in ranges for pair in of_text], np.int64).reshape(-1, 2)
     starts, ends = np.ascontiguousarray(flat[:, 0]), np.ascontiguousarray(flat[:, 1])
     # All texts on one line of characters, so that one search serves them all.
-    origins = np.concatenate(([0], np.cumsum(tokens.lengths + 1)))[:-1]
+    origins = np.concatenate(([0], np.cumsum(tokens.totals + 1)))[:-1]
     token_origins = origins[tokens.text_index]
     first = np.searchsorted(token_origins + tokens.ends, origins[text] + starts, side="right")
     last = np.searchsorted(token_origins + tokens.starts, origins[text] + ends, side="left")
+    return _units(text, starts, ends, first, np.maximum(first, last))
+
+
+def _units(text: Int64, starts: Int64, ends: Int64, first: Int64, last: Int64) -> Units:
     no = np.zeros(text.size, np.bool_)
-    return Units(text, starts, ends, first, np.maximum(first, last), no, no)
+    return Units(text, starts, ends, first, last, special=no, cut=no)
 
 
-UNITS: dict[str, Callable[[Sequence[str], Tokens], Units]] = {
+UNITS: dict[str, Callable[[Sequence[Text], Tokens], Units]] = {
     "text": _whole_texts,
+    "pair": _whole_pairs,
+    "sentence": _sentences,
+    "span": _spans,
     "word": _words,
     "token": _single_tokens,
 }
+WHOLE = ("text", "pair")  # units that include special tokens

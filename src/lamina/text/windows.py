@@ -1,9 +1,9 @@
 """Windows over long texts, and segments: the tokens of each window that each unit takes from it.
 
-A text that fits is one window. A longer one is read in windows that overlap; every token is taken from the window
-where it stands deepest in context, that is furthest from the nearer cut edge, so each token counts exactly once and
-a mean over the text is exact. Special tokens stand in every window and are taken from the first (those before
-the text) and the last (those after it).
+A text that fits is one window. A longer one is read in windows that overlap. Then either every token is taken from
+the window where it stands deepest in context, that is furthest from the nearer cut edge (`centre`: each token counts
+exactly once), or from every window that holds it, to be averaged (`mean`). Special tokens, and the first string of a
+pair, stand in every window; they are taken from the first (those before the text) and the last (those after it).
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from lamina.errors import TextError
+from lamina.spec import Overlap
 from lamina.text.tokenizer import Int32, Int64, Tokens
 
 
@@ -20,16 +22,17 @@ from lamina.text.tokenizer import Int32, Int64, Tokens
 class Windows:
     """W windows, in order of text and place; each is one sequence for the engine.
 
-    text    [W]; the index of its text.
-    origin  [W]; token t of `Tokens` stands at place t - origin of the window (its special tokens: see `ids_into`).
-    length  [W]; its tokens, special ones included.
-    owned   [W]; the first token that is taken from this window; it owns up to the next window's first.
+    text         [W]; the index of its text.
+    origin       [W]; token t of `Tokens` stands at place t - origin of the window, if it is taken from it.
+    length       [W]; its tokens, special ones included.
+    first, last  [W]; the tokens that are taken from this window, first to last - 1 of `Tokens`. Neither ever decreases.
     """
 
     text: Int64
     origin: Int64
     length: Int64
-    owned: Int64
+    first: Int64
+    last: Int64
 
     def __len__(self) -> int:
         return self.text.size
@@ -40,7 +43,7 @@ class Segments:
     """G segments, ordered by window: the tokens that one unit takes from one window.
 
     unit, window  [G].
-    first, last   [G]; places in the window, first to last - 1; never empty.
+    first, last   [G]; tokens of `Tokens`, first to last - 1; never empty.
     """
 
     unit: Int64
@@ -49,63 +52,78 @@ class Segments:
     last: Int64
 
 
-def make_windows(tokens: Tokens, *, max_tokens: int, stride: int | None) -> Windows:
+def make_windows(
+    tokens: Tokens, *, max_tokens: int, stride: int | None, overlap: Overlap = "centre", first_row: int = 0
+) -> Windows:
     """Windows of at most `max_tokens` tokens, special ones included, `stride` tokens apart (None: three quarters).
 
-    The last window ends with the text and is full, so all windows of a long text are equally long. `stride` is at
-    most what fits between the special tokens.
+    The last window ends with the text and is full, so all windows of a long text are equally long. Raises TextError
+    where the first string of a pair leaves no room for the second.
     """
-    room = max_tokens - tokens.n_prefix - tokens.n_suffix
-    step = max(1, room * 3 // 4) if stride is None else stride
     low, counts = tokens.bounds[:-1], tokens.counts
-    long = np.flatnonzero(counts > room)
-    if not long.size:
-        return Windows(np.arange(counts.size), low, np.diff(tokens.bounds), low)
-    n_windows = np.ones(counts.size, np.int64)
-    n_windows[long] = 1 + -(-(counts[long] - room) // step)
+    room = max_tokens - tokens.fixed - tokens.n_suffix  # [N]
+    if not (counts > room).any():
+        return Windows(np.arange(counts.size), low, np.diff(tokens.bounds), low, tokens.bounds[1:])
+    check_room(tokens, max_tokens, first_row)
+    step = np.maximum(1, room * 3 // 4 if stride is None else np.minimum(stride, room))
+    n_windows = np.where(counts > room, 1 + -(-(counts - room) // step), 1)
     text = np.repeat(np.arange(counts.size), n_windows)
-    number = np.arange(text.size) - np.concatenate(([0], np.cumsum(n_windows)))[text]
-    start = np.minimum(number * step, np.maximum(counts[text] - room, 0))  # [W] ordinary tokens before the window
-    # The seam between two windows lies midway in what they share; before the first window lies nothing.
-    previous_end = np.roll(start, 1) + room
-    seam = tokens.n_prefix + (start + previous_end + 1) // 2
-    origin = low[text] + start
+    number = np.arange(text.size) - (np.cumsum(n_windows) - n_windows)[text]
+    is_first, is_last = number == 0, number == n_windows[text] - 1
+    start = np.minimum(number * step[text], np.maximum(counts - room, 0)[text])  # [W] tokens of the text before it
+    end = np.minimum(start + room[text], counts[text])
+    if overlap == "centre":  # the seam between two windows lies midway in what they share
+        seam = (start + np.roll(end, 1) + 1) // 2
+        first, last = seam, np.roll(seam, -1)
+    else:
+        first, last = start, end
+    body = (low + tokens.fixed)[text]
     return Windows(
         text=text,
-        origin=origin,
-        length=np.minimum(counts[text], room) + tokens.n_prefix + tokens.n_suffix,
-        owned=np.where(number == 0, low[text], low[text] + seam),
+        origin=low[text] + start,
+        length=tokens.fixed[text] + end - start + tokens.n_suffix,
+        first=np.where(is_first, low[text], body + first),
+        last=np.where(is_last, tokens.bounds[1:][text], body + last),
     )
 
 
-def ids_into(row: Int32, tokens: Tokens, windows: Windows, window: int) -> None:
-    """Write the token ids of one window into the start of `row`."""
-    text, origin, length = int(windows.text[window]), int(windows.origin[window]), int(windows.length[window])
-    low, high = int(tokens.bounds[text]), int(tokens.bounds[text + 1])
-    if length == high - low:
-        row[:length] = tokens.ids[low:high]
-        return
-    before, after = tokens.n_prefix, tokens.n_suffix
-    row[:before] = tokens.ids[low : low + before]
-    row[before : length - after] = tokens.ids[origin + before : origin + length - after]
-    row[length - after : length] = tokens.ids[high - after : high]
+def fill(rows: npt.NDArray[np.int32], values: Int32, tokens: Tokens, windows: Windows, which: Int64) -> None:
+    """Write a value for each token (`values` [T]) of the windows `which` [B] into the start of each row [B, S]."""
+    for row, window in zip(rows, which.tolist(), strict=True):
+        text, origin, length = int(windows.text[window]), int(windows.origin[window]), int(windows.length[window])
+        low, high = int(tokens.bounds[text]), int(tokens.bounds[text + 1])
+        if length == high - low:
+            row[:length] = values[low:high]
+            continue
+        before, after = int(tokens.fixed[text]), tokens.n_suffix
+        row[:before] = values[low : low + before]
+        row[before : length - after] = values[origin + before : origin + length - after]
+        row[length - after : length] = values[high - after : high]
 
 
 def make_segments(first: Int64, last: Int64, windows: Windows) -> Segments:
-    """Cut each unit's tokens (first to last - 1 of `Tokens`, [U]) at the seams between windows."""
+    """Cut each unit's tokens (first to last - 1 of `Tokens`, [U]) into what is taken from each window."""
     unit = np.flatnonzero(first < last)
     first, last = first[unit], last[unit]
-    window = np.searchsorted(windows.owned, first, side="right") - 1
-    n_parts = np.searchsorted(windows.owned, last - 1, side="right") - window
+    window = np.searchsorted(windows.last, first, side="right")
+    n_parts = np.searchsorted(windows.first, last, side="left") - window
     if (n_parts > 1).any():
         part = np.arange(int(n_parts.sum())) - np.repeat(np.cumsum(n_parts) - n_parts, n_parts)
         unit, window = np.repeat(unit, n_parts), np.repeat(window, n_parts) + part
         first, last = np.repeat(first, n_parts), np.repeat(last, n_parts)
-        ends = np.append(windows.owned[1:], np.iinfo(np.int64).max)[window]
-        first, last = np.maximum(first, windows.owned[window]), np.minimum(last, ends)
-    origin = windows.origin[window]
+        first, last = np.maximum(first, windows.first[window]), np.minimum(last, windows.last[window])
+        full = first < last  # a window of a text without any token takes nothing
+        unit, window, first, last = unit[full], window[full], first[full], last[full]
     order = np.argsort(window, kind="stable")
-    return Segments(unit[order], window[order], (first - origin)[order], (last - origin)[order])
+    return Segments(unit[order], window[order], first[order], last[order])
+
+
+def n_taken(tokens: Tokens, windows: Windows) -> Int64:
+    """From how many windows each token is taken, [T]: 1 everywhere where seams divide them."""
+    change = np.zeros(tokens.ids.size + 1, np.int64)
+    np.add.at(change, windows.first, 1)
+    np.add.at(change, windows.last, -1)
+    return np.cumsum(change)[:-1]
 
 
 def check_lengths(tokens: Tokens, *, max_tokens: int, first_row: int) -> None:
@@ -117,5 +135,18 @@ def check_lengths(tokens: Tokens, *, max_tokens: int, first_row: int) -> None:
         raise TextError(
             f"text {first_row + text} has {count:,} tokens, more than {max_tokens:,}; "
             "long='window' reads it whole, long='truncate' cuts it",
+            row=first_row + text,
+        )
+
+
+def check_room(tokens: Tokens, max_tokens: int, first_row: int) -> None:
+    """Raise TextError for the first pair that is too long and whose first string leaves no room for the second."""
+    room = max_tokens - tokens.fixed - tokens.n_suffix
+    cramped = np.flatnonzero((tokens.counts > room) & (room < 1))
+    if cramped.size:
+        text = int(cramped[0])
+        raise TextError(
+            f"pair {first_row + text}: the first text takes {int(tokens.fixed[text]):,} of {max_tokens:,} tokens and "
+            "leaves no room for the second; put the longer text second, or cut it",
             row=first_row + text,
         )

@@ -1,0 +1,37 @@
+"""How rare each token is in a corpus: the weights of `pool="idf"`, fitted once and kept with what they made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lamina.engine.batch import Float32
+from lamina.text.source import Rows
+from lamina.text.tokenizer import Int64, Tokenizer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Idf:
+    """In how many of `n_texts` texts each token id occurs, [V]."""
+
+    n_texts: int
+    counts: Int64
+
+    @property
+    def weights(self) -> Float32:
+        """log((1 + N) / (1 + n)) + 1 for each token id, [V]: never zero. Source: scikit-learn's smoothed idf."""
+        return (np.log((1 + self.n_texts) / (1 + self.counts)) + 1).astype(np.float32)
+
+
+def fit_idf(rows: Iterable[Rows], tokenizer: Tokenizer) -> Idf:
+    """Count tokens over a corpus, read once."""
+    counts = np.zeros(tokenizer.n_ids, np.int64)
+    n_texts = 0
+    for group in rows:
+        tokens = tokenizer.encode(group.texts, first_row=n_texts)
+        once = np.unique(tokens.text_index * counts.size + tokens.ids)  # each token once a text
+        counts += np.bincount(once % counts.size, minlength=counts.size)
+        n_texts += len(group.texts)
+    return Idf(n_texts, counts)

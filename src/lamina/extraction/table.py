@@ -1,0 +1,69 @@
+"""The units table: what each row of a result stands for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from lamina.embeddings import PAIR_FIELDS, TOKEN_FIELDS, UNIT_FIELDS
+from lamina.spec import Unit
+from lamina.text.text import Text
+from lamina.text.tokenizer import Int64, Tokenizer, Tokens
+from lamina.text.units import WHOLE, Units, n_ordinary
+from lamina.text.windows import Segments
+
+
+def units_table(
+    unit: Unit, texts: list[Text], tokens: Tokens, units: Units, segments: Segments, tokenizer: Tokenizer
+) -> pa.Table:
+    """One row a unit [U]; columns as in `lamina.embeddings.UNIT_FIELDS`."""
+    count = n_ordinary(units, tokens)
+    nothing = "empty" if unit in WHOLE else "dropped"
+    status = np.where(units.cut, "cut", np.where(count > 0, "ok", nothing))
+    # Character offsets are into the string that the unit stands in: the second one of a pair begins anew.
+    second = tokens.is_pair[units.text] & (units.starts > tokens.lengths[units.text])
+    origin = np.where(second, tokens.lengths[units.text] + 1, 0)
+    starts, ends = units.starts - origin, units.ends - origin
+    columns: dict[str, Any] = {
+        "text_id": units.text,
+        "surface": _surfaces(unit, texts, units.text, second, starts, ends),
+        "start": starts,
+        "end": ends,
+        "special": units.special,
+        "n_tokens": count,
+        "n_windows": np.bincount(segments.unit, minlength=len(units)),
+        "status": status,
+    }
+    fields = dict(UNIT_FIELDS)
+    if unit == "token":
+        columns |= _token_columns(units, tokens, tokenizer, columns["surface"])
+        fields |= TOKEN_FIELDS
+    if tokens.is_pair.any() and unit != "pair":
+        columns["side"] = second
+        fields |= PAIR_FIELDS
+    arrays = [pa.array(columns[name]).cast(kind) for name, kind in fields.items()]
+    return pa.Table.from_arrays(arrays, names=list(fields))
+
+
+def _surfaces(unit: Unit, texts: list[Text], text: Int64, second: Any, starts: Int64, ends: Int64) -> list[str]:
+    if unit == "pair":
+        return [f"{one.text}\t{one.pair or ''}" for one in texts]
+    strings = [one.text for one in texts]
+    others = [one.pair or "" for one in texts] if second.any() else strings
+    places = zip(text.tolist(), second.tolist(), starts.tolist(), ends.tolist(), strict=True)
+    return [(others if is_second else strings)[t][start:end] for t, is_second, start, end in places]
+
+
+def _token_columns(units: Units, tokens: Tokens, tokenizer: Tokenizer, surfaces: list[str]) -> dict[str, Any]:
+    """Each token's own name and number; a special token's name is its surface too."""
+    ids = tokens.ids[units.first[units.first < units.last]]
+    of_unit = np.full(len(units), -1)
+    of_unit[units.first < units.last] = ids
+    kinds, place = np.unique(of_unit, return_inverse=True)
+    names = [tokenizer.piece(int(kind)) if kind >= 0 else "" for kind in kinds]
+    token = pa.array(names, pa.string()).take(pa.array(place))
+    for row in np.flatnonzero(units.special).tolist():
+        surfaces[row] = names[place[row]]
+    return {"token": token, "token_id": of_unit}
