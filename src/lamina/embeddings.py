@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,15 @@ UNIT_FIELDS: dict[str, pa.DataType] = {
 TOKEN_FIELDS: dict[str, pa.DataType] = {"token": pa.string(), "token_id": pa.int32()}  # unit="token" only
 PAIR_FIELDS: dict[str, pa.DataType] = {"side": pa.int32()}  # of pairs: 0 the first text, 1 the second
 
+# What a model's output is asked for in transformers, and what to write here.
+ADVICE = {
+    "last_hidden_state": "extract with layers=-1 and write .layer(-1); a row for each token comes with unit='token'",
+    "hidden_states": "write .layer(4) for layer 4; .layers lists those held",
+    "pooler_output": "Lamina leaves the pooler out; extract with pool='cls' for the state of [CLS]",
+    "attentions": "they are no embeddings: the model computes them, model.attention(texts, layers=...)",
+    "shape": "each layer has its own: write .layer(4).shape",
+}
+
 
 def layer_column(layer: int) -> str:
     """The name of a layer's column: `layer_4`."""
@@ -45,8 +55,27 @@ def vector_columns(names: Iterable[str]) -> list[str]:
     return [name for name in names if name == COMBINED or name.removeprefix(LAYER_PREFIX).isdigit()]
 
 
+class Explaining:
+    """Answers the habits of transformers, where an index or a name means something else, with what to write instead."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: object) -> NoReturn:
+        raise SpecError(
+            f"{type(self).__name__} cannot be indexed (with {key!r}) or iterated: layer, text or token? Write "
+            ".layer(4) for layer 4, .layer(4)[0] for its first row, .layers[-4:] for the last four numbers held"
+        )
+
+    if not TYPE_CHECKING:  # type checkers shall go on refusing these names
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name in ADVICE:
+                raise AttributeError(f"{type(self).__name__} has no {name}: {ADVICE[name]}", name=name, obj=self)
+            return object.__getattribute__(self, name)  # raises what it raised before
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Embeddings:
+class Embeddings(Explaining):
     """Units of text and their vectors.
 
     units    the units table, [U] rows; columns as in `UNIT_FIELDS`, then those that travelled along.
@@ -78,14 +107,19 @@ class Embeddings:
         return tuple(int(name.removeprefix(LAYER_PREFIX)) for name in self.columns if name != COMBINED)
 
     def layer(self, number: int) -> Vectors:
-        """The matrix [U, D] of one layer by its number (0 the embedding layer's output, -1 the last one held)."""
-        name = layer_column(self.layers[-1] if number == -1 and self.layers else number)
-        return _column(self.columns, name, self.layers)
+        """The matrix [U, D] of one layer by its number: 0 the embedding layer's output, -1 the last one held.
+
+        Raises SpecError where they do not hold the layer.
+        """
+        refusal = f"{layer_column(number)!r} is not here: these embeddings hold"
+        return self.columns[layer_column(held_layer(number, self.layers, refusal))]
 
     @property
     def combined(self) -> Vectors:
         """The matrix [U, D] (or [U, L * D]) of the layers combined."""
-        return _column(self.columns, COMBINED, self.layers)
+        if COMBINED not in self.columns:
+            raise SpecError(f"{COMBINED!r} is not here: these embeddings hold each layer by itself, use .layer(k)")
+        return self.columns[COMBINED]
 
     def table(self, dtype: Dtype = "float32") -> pa.Table:
         """Units and vectors as one Arrow table; each vector column a non-null fixed-size list of `dtype`."""
@@ -93,6 +127,19 @@ class Embeddings:
         for name, matrix in self.columns.items():
             result = result.append_column(vector_field(name, matrix.shape[1], dtype), vector_array(matrix, dtype))
         return result
+
+
+def held_layer(number: int, layers: tuple[int, ...], refusal: str) -> int:
+    """The layer that `number` means among those held, -1 the last of them. Raises SpecError, begun with `refusal`."""
+    if isinstance(number, bool) or not hasattr(number, "__index__"):
+        raise SpecError(f"a layer is a whole number such as 4, or -1 for the last one held, not {number!r}")
+    if number == -1 and layers:
+        return layers[-1]
+    if number in layers:
+        return int(number)
+    held = f"layers {', '.join(map(str, layers))}" if layers else "the layers combined (`.combined`)"
+    why = " (the model may have layers above these, so only -1 counts from the end: write the number)"
+    raise SpecError(f"{refusal} {held}{why if number < -1 and layers else ''}")
 
 
 def vector_field(name: str, width: int, dtype: Dtype) -> pa.Field:
@@ -138,10 +185,3 @@ def concatenate(parts: Iterable[Embeddings]) -> Embeddings:
         columns={name: np.concatenate([part.columns[name] for part in held]) for name in names},
         n_texts=sum(part.n_texts for part in held),
     )
-
-
-def _column(columns: Mapping[str, Vectors], name: str, layers: tuple[int, ...]) -> Vectors:
-    if name in columns:
-        return columns[name]
-    held = f"layers {', '.join(map(str, layers))}" if layers else "the layers combined (`.combined`)"
-    raise SpecError(f"{name!r} is not here: these embeddings hold {held}")

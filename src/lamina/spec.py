@@ -6,6 +6,7 @@ known; everything else is settled by `lamina.extraction.plan`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
@@ -48,6 +49,8 @@ class Spec:
                 or averaged over them (`mean`).
     dims        keep only the first so many numbers of each vector (for models trained for it); None: all.
     normalize   scale each vector to unit length.
+    prompt      the name of a prompt in the checkpoint, put before each text (pool `model` only); `""`: none; None: the
+                checkpoint's default.
     dtype       as stored in a dataset; arrays in memory are float32.
     """
 
@@ -62,6 +65,7 @@ class Spec:
     overlap: Overlap = "centre"
     dims: int | None = None
     normalize: bool = False
+    prompt: str | None = None
     dtype: Dtype = "float16"
 
     def __post_init__(self) -> None:
@@ -75,8 +79,11 @@ class Spec:
         self.layer_weights()
         if self.pool in ("cls", "model") and self.unit not in ("text", "pair"):
             raise SpecError(
-                f"pool {self.pool!r} is one vector a text, but the unit is {self.unit!r}: use unit='text', or pool='mean'"
+                f"pool {self.pool!r} is one vector a text, but the unit is {self.unit!r}: "
+                "use unit='text', or pool='mean'"
             )
+        if self.prompt is not None and (not isinstance(self.prompt, str) or self.pool != "model"):
+            raise SpecError(f"prompt must be a prompt's name, and goes with pool='model' only, not {self.prompt!r}")
         if self.pool == "max" and self.overlap == "mean":
             raise SpecError("there is no maximum over averaged windows: use overlap='centre' with pool='max'")
         if self.unit == "pair" and self.special == "exclude":
@@ -101,6 +108,7 @@ class Spec:
         overlap: Overlap = "centre",
         dims: int | None = None,
         normalize: bool = False,
+        prompt: str | None = None,
         dtype: Dtype = "float16",
     ) -> Spec:
         """A Spec from Python values: `layers` may be a number, a range or a list, `combine` a list of weights."""
@@ -116,6 +124,7 @@ class Spec:
             overlap=overlap,
             dims=dims,
             normalize=normalize,
+            prompt=prompt,
             dtype=dtype,
         )
 
@@ -127,6 +136,7 @@ class Spec:
             "stride": _read_count,
             "dims": _read_count,
             "normalize": _read_flag,
+            "prompt": _read_name,
         }
         known = [field.name for field in fields(cls)]
         values: dict[str, Any] = {}
@@ -140,7 +150,7 @@ class Spec:
         return cls(**values)
 
     def __str__(self) -> str:
-        return " ".join(f"{field.name}={_write(getattr(self, field.name))}" for field in fields(self))
+        return " ".join(f"{field.name}={_write(getattr(self, field.name), field.name)}" for field in fields(self))
 
     def layer_numbers(self, n_layers: int) -> tuple[int, ...]:
         """The layers of a model with `n_layers` encoder layers, as numbers 0..n_layers in the order asked for."""
@@ -220,12 +230,12 @@ def _check_word(name: str, value: object, words: tuple[str, ...]) -> None:
         raise SpecError(f"{name} must be one of {', '.join(words)}, not {value!r}")
 
 
-def _write(value: object) -> str:
+def _write(value: object, name: str) -> str:
     if value is None:
         return "auto"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return str(value)
+    return _write_name(str(value)) if name == "prompt" else str(value)
 
 
 def _read_count(name: str, text: str) -> int | None:
@@ -234,6 +244,18 @@ def _read_count(name: str, text: str) -> int | None:
     if not (text.isascii() and text.isdigit()):
         raise SpecError(f"{name} must be a whole number or 'auto', not {text!r}")
     return int(text)
+
+
+def _write_name(name: str) -> str:
+    """A name that may hold anything, as one word: what would be misread becomes % and four hexadecimal digits."""
+    risky = r"^a(?=uto$)|[\s%]"  # `auto` stands for None
+    return re.sub(risky, lambda found: f"%{ord(found[0]):04x}", name)
+
+
+def _read_name(name: str, text: str) -> str | None:  # noqa: ARG001 - one signature for all readers
+    if text == "auto":
+        return None
+    return re.sub("%([0-9a-f]{4})", lambda found: chr(int(found[1], 16)), text)
 
 
 def _read_flag(name: str, text: str) -> bool:

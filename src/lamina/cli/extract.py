@@ -78,7 +78,9 @@ def command(
 
     specs = {"": Spec.of(**spec_values)}
     if recipes:
-        if any(_was_given(name) for name in ("layers", "unit", "pool", "combine", "special", "normalize", "dims")):
+        if any(
+            _was_given(name) for name in ("layers", "unit", "pool", "combine", "special", "normalize", "dims", "prompt")
+        ):
             raise click.UsageError("with --recipe, what to extract is said in each recipe")
         shared = {name: spec_values[name] for name in ("long", "max_tokens", "stride", "overlap", "dtype")}
         specs = {name: replace(Spec.parse(words), **shared) for name, words in recipes}

@@ -18,6 +18,7 @@ from lamina.errors import LaminaError, SpecError
 VERBS = {
     "extract": "Extract embeddings of texts into a dataset.",
     "show": "Describe a model or a dataset.",
+    "fit": "Fit a transform on a dataset's vectors: centre, whiten, remove, truncate.",
     "export": "Write one layer of a dataset as a NumPy file.",
 }
 

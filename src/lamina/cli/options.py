@@ -79,6 +79,7 @@ def spec_options(function: F) -> F:
             ),
             click.option("--dims", type=int, help="Keep the first so many numbers of each vector."),
             click.option("--normalize", is_flag=True, help="Scale each vector to unit length."),
+            click.option("--prompt", help="A prompt's name, for --pool model.  [default: the model's own]"),
             click.option("--dtype", default="float16", show_default=True, help="As stored: float16 or float32."),
         )
     ):

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from lamina.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from lamina.extraction.extractor import Extractor
 
 
 @click.command("show")
 @click.argument("what", metavar="MODEL|DATASET")
 @click.option("--revision", help="A hub model's branch, tag or commit.")
+@click.option("--health", is_flag=True, help="A report on the dataset's vectors, column by column.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def command(what: str, revision: str | None, as_json: bool) -> None:
-    """Describe a model (minilm, a folder, a hub id) or a dataset (a folder that lamina extract made)."""
+def command(what: str, revision: str | None, health: bool, as_json: bool) -> None:
+    """Describe a model (minilm, a folder, a hub id) or a dataset (a folder that lamina extract made).
+
+    --health reports on a dataset's vectors: missing and infinite ones, their lengths, anisotropy (the mean cosine of
+    two rows), the dimensions that dominate, and how far they are from vectors computed anew in float32. For that it
+    loads the model that made the dataset, and takes up to 32 of its texts.
+    """
     from lamina.dataset.manifest import FILE
 
+    if health:
+        _health(what, as_json=as_json)
+        return
     facts = _dataset(what) if (Path(what) / FILE).is_file() else _model(what, revision)
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False))
@@ -24,6 +38,14 @@ def command(what: str, revision: str | None, as_json: bool) -> None:
     width = max(map(len, facts))
     for name, value in facts.items():
         click.echo(f"{name.replace('_', ' '):<{width}}  {_written(value)}")
+
+
+def _health(folder: str, *, as_json: bool) -> None:
+    from lamina.cli.health import report, table
+    from lamina.dataset.reader import open_dataset
+
+    found = report(open_dataset(folder))
+    click.echo(json.dumps({"dataset": folder, **found.json()}, ensure_ascii=False) if as_json else table(found))
 
 
 def _model(name: str, revision: str | None) -> dict[str, Any]:
@@ -42,11 +64,21 @@ def _model(name: str, revision: str | None) -> dict[str, Any]:
         "heads": arch.n_heads,
         "parameters": n_parameters(arch),
         "longest_input": arch.max_tokens,
+        "pooling": _pooling(extractor),
         "special_tokens": tokenizer.n_special,
         "vocabulary": arch.vocab_size,
         "weights_sha256": checkpoint.weights_sha256(),
         "tokenizer_sha256": tokenizer.sha256,
     }
+
+
+def _pooling(extractor: Extractor) -> str:
+    """What `pool="model"` does; a model that says nothing of it, or more than Lamina knows, is shown all the same."""
+    try:
+        recipe = extractor.sentence_recipe()
+    except CheckpointError as error:
+        return f"not supported: {error}"
+    return str(recipe) if recipe.source else "not said"
 
 
 def _dataset(folder: str) -> dict[str, Any]:
@@ -62,6 +94,7 @@ def _dataset(folder: str) -> dict[str, Any]:
         "statuses": manifest.statuses,
         "layers": list(manifest.layers),
         "columns": list(manifest.vector_columns),
+        "transforms": list(dataset.transforms),
         "width": manifest.width,
         "travelled": list(manifest.travelled),
         "bytes": sum(shard.n_bytes for shard in manifest.shards),

@@ -10,14 +10,17 @@ import numpy as np
 
 from lamina.dataset.durable import write_whole
 from lamina.dataset.reader import Dataset
-from lamina.embeddings import Vectors
+from lamina.embeddings import COMBINED, Vectors
 from lamina.errors import DatasetError
 
 
-def export(dataset: Dataset, path: str | Path, *, layer: int | None = None) -> tuple[int, ...]:
+def export(
+    dataset: Dataset, path: str | Path, *, layer: int | None = None, transform: str | None = None
+) -> tuple[int, ...]:
     """Write one layer (None: the combined one) to a file; its suffix says the format (`.npy`). Gives the shape [U, D].
 
-    Raises DatasetError for an unknown suffix, SpecError for a layer that is not held.
+    In the stored type; with `transform`, the name of a stored transform, in float32. Raises DatasetError for an
+    unknown suffix, SpecError for a layer or transform that is not held.
     """
     target = Path(path)
     if target.suffix not in FORMATS:
@@ -27,9 +30,9 @@ def export(dataset: Dataset, path: str | Path, *, layer: int | None = None) -> t
             f"{dataset.folder} holds layers {', '.join(map(str, dataset.layers))}: say which one to export"
         )
     if layer is None and not dataset.layers:
-        vectors = dataset.combined
+        vectors = dataset.vectors(COMBINED, transform=transform)
     else:
-        vectors = dataset.layer(dataset.layers[0] if layer is None else layer)
+        vectors = dataset.layer(dataset.layers[0] if layer is None else layer, transform=transform)
     try:
         write_whole(target, lambda file: FORMATS[target.suffix](vectors, file))
     except OSError as error:

@@ -31,14 +31,18 @@ METADATA = "lamina"  # one key: safetensors writes several in no fixed order
 _NAME = re.compile(r"[a-z0-9-]{1,64}", re.ASCII)
 
 
-def write_transforms(
-    folder: Path, name: str, transforms: Mapping[str, Transform], shards: tuple[Shard, ...], *, overwrite: bool
-) -> None:
-    """Store the transforms of a dataset's columns under a name. Raises SpecError for a name that cannot be one,
-    DatasetError where it is taken or cannot be written."""
-    path = transform_path(folder, name)
-    if path.exists() and not overwrite:
+def check_new(folder: Path, name: str, *, overwrite: bool) -> None:
+    """Raises SpecError for a name that cannot be a transform's, DatasetError where it is taken."""
+    if _path(folder, name).exists() and not overwrite:
         raise DatasetError(f"{folder} has a transform {name!r} already: take another name, or ask to overwrite it")
+
+
+def write_transforms(folder: Path, name: str, transforms: Mapping[str, Transform], shards: tuple[Shard, ...]) -> None:
+    """Store the transforms of a dataset's columns, all with the same options, under a name; one of that name is
+    replaced whole. Raises DatasetError where it cannot be written."""
+    from safetensors.numpy import save
+
+    path = _path(folder, name)
     fitted_on = shards_sha256(shards)
     about = {
         "format": FORMAT,
@@ -52,10 +56,8 @@ def write_transforms(
     }
     tensors = {f"{column}.mean": transform.mean for column, transform in transforms.items()}
     tensors |= {f"{column}.basis": t.basis for column, t in transforms.items() if t.basis is not None}
+    content = save(tensors, {METADATA: json.dumps(about)})
     try:
-        from safetensors.numpy import save
-
-        content = save(tensors, {METADATA: json.dumps(about)})
         path.parent.mkdir(exist_ok=True)
         write_whole(path, lambda file: _all(file.write(content)))
         sync_folder(folder)
@@ -71,7 +73,7 @@ def read_transform(folder: Path, name: str, column: str, shards: tuple[Shard, ..
     """
     from safetensors import SafetensorError, safe_open
 
-    path = transformtransform_path(folder, name)
+    path = _path(folder, name)
     if not path.is_file():
         names = ", ".join(transform_names(folder)) or "none"
         raise SpecError(f"{folder} has no transform {name!r}; it has {names} (`lamina fit` makes one)")
@@ -79,10 +81,11 @@ def read_transform(folder: Path, name: str, column: str, shards: tuple[Shard, ..
         with safe_open(path, framework="numpy") as file:
             about = json.loads(file.metadata()[METADATA])
             _check(path, about, shards_sha256(shards))
-            keys = [key for key in (f"{column}.mean", f"{column}.basis") if key in file.keys()]  # noqa: SIM118
-            tensors = [_float32(file.get_tensor(key), n_axes) for n_axes, key in enumerate(keys, start=1)]
-        described = about["columns"][column]
-        transform = Transform(Options(**about["options"]), described["n_rows"], *tensors)
+            described = about["columns"][column]
+            mean = _float32(file.get_tensor(f"{column}.mean"), n_axes=1)
+            has_basis = f"{column}.basis" in file.keys()  # noqa: SIM118 - it is no dictionary
+            basis = _float32(file.get_tensor(f"{column}.basis"), n_axes=2) if has_basis else None
+        transform = Transform(Options(**about["options"]), described["n_rows"], mean, basis)
         if _sha256(column, transform, about["fitted_on"]) != described["sha256"]:
             raise ValueError(f"the numbers of {column} are not those that were written")
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
@@ -102,7 +105,7 @@ def shards_sha256(shards: tuple[Shard, ...]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def transform_path(folder: Path, name: str) -> Path:
+def _path(folder: Path, name: str) -> Path:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise SpecError(f"a transform's name has 1 to 64 of the characters a-z, 0-9 and -; {name!r} is none")
     return folder / FOLDER / f"{name}{SUFFIX}"
@@ -134,7 +137,7 @@ def _check(path: Path, about: Any, fitted_on: str) -> None:
         )
 
 
-def _float32(tensor: npt.NDArray[Any], n_axes: int) -> Float32:
+def _float32(tensor: npt.NDArray[Any], *, n_axes: int) -> Float32:
     if tensor.dtype != np.float32 or tensor.ndim != n_axes:
         raise ValueError(f"a tensor of {n_axes} axes in float32 is {tensor.dtype} {list(tensor.shape)}")
     return tensor

@@ -91,6 +91,11 @@ class Transform:
     mean: Float32
     basis: Float32 | None
 
+    def __post_init__(self) -> None:
+        n_taken = self.mean.size if self.basis is None else len(self.basis)
+        if n_taken != self.mean.size or not 1 <= self.width <= self.mean.size:
+            raise ValueError(f"a mean of {self.mean.size}, a basis from {n_taken} to {self.width}")
+
     @classmethod
     def fit(
         cls,
@@ -119,7 +124,7 @@ class Transform:
         return self.basis.shape[1] if self.basis is not None else self.options.dims or self.mean.size
 
     def apply(self, vectors: Vectors) -> Float32:
-        """The vectors [U, D] transformed, float32 [U, d]; a row of NaN stays NaN. Raises SpecError for another width."""
+        """The vectors [U, D] transformed, float32 [U, d]; NaN stays NaN. Raises SpecError for another width."""
         if vectors.ndim != 2 or vectors.shape[1] != self.mean.size:
             raise SpecError(f"the transform takes vectors [U, {self.mean.size}], not {list(vectors.shape)}")
         result = np.empty((len(vectors), self.width), np.float32)
@@ -233,5 +238,5 @@ def _too_few_directions(ranks: Mapping[str, int], needed: int, options: Options)
         advice = f"remove fewer than {options.remove:,}, or fit on more rows"
     return (
         f"{needed:,} directions are needed, and the vectors span fewer: {spans}. (n rows span n - 1 at most, and layer "
-        f"norm takes one away; in the others nothing varies but rounding.) {advice[0].upper()}{advice[1:]}"
+        f"norm takes one away: in the directions beyond, nothing varies but rounding.) {advice[0].upper()}{advice[1:]}"
     )

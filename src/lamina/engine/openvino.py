@@ -19,15 +19,12 @@ from openvino import opset13 as op
 from openvino import opset15 as op15
 
 from lamina.engine.batch import Batch, Int32, Precision, Program, Reduced, Reduction, Rows
+from lamina.engine.graph import GraphOperations, Node, ints
 from lamina.errors import EngineError
 from lamina.model.architecture import Architecture
 from lamina.model.encoder import states
-from lamina.model.operations import Activation, Index
 from lamina.model.weights import Weights
 
-Node = Any  # an ov.Output or ov.Node: the bindings are untyped
-
-MASKED = -1e9  # exp of it is 0 in every precision, and unlike -inf it never meets another of its kind
 GRAPHS_KEPT = 4  # each holds the weights once more, packed for the machine
 REQUESTS = 2  # one runs while the other's results are taken and its next batch is made
 
@@ -124,7 +121,7 @@ def build(arch: Architecture, weights: Weights, program: Program) -> ov.Model:
     ids, types = (op.parameter([-1, -1], np.int32, name=name) for name in ("ids", "types"))
     lengths = op.parameter([-1], np.int32, name="lengths")
     rows = [_row_parameters(r, kind) for r, kind in enumerate(program.reductions)]
-    ops = GraphOperations(weights, ids, types, lengths)
+    ops = GraphOperations(weights, ids, types, lengths, max_tokens=arch.max_tokens)
     kept = {k: x for k, x in enumerate(islice(states(ops, arch), max(program.layers) + 1)) if k in program.layers}
     outputs = [
         _reduced(kept[k], parameters, kind)
@@ -132,53 +129,6 @@ def build(arch: Architecture, weights: Weights, program: Program) -> ov.Model:
         for k in program.layers
     ]
     return ov.Model(outputs, [ids, types, lengths, *(p for parameters in rows for p in parameters)], "lamina")
-
-
-class GraphOperations:
-    """The operations as graph nodes; a state is a node of shape [B, S, D]."""
-
-    def __init__(self, weights: Weights, ids: Node, types: Node, lengths: Node) -> None:
-        self._weights = weights
-        S = op.gather(op.shape_of(ids, "i32"), _ints(1), _ints(0))  # []
-        places = op.range(_ints(0), S, _ints(1), "i32")  # [S]
-        self._places: dict[Index, Node] = {"token": ids, "type": types, "position": places}
-        padded = op.greater_equal(op.unsqueeze(places, _ints(0)), op.unsqueeze(lengths, _ints(1)))  # [B, S]
-        mask = op.select(padded, _floats(MASKED), _floats(0.0))
-        self._mask = op.unsqueeze(mask, _ints([1, 2]))  # [B, 1, 1, S]
-
-    def embed(self, name: str, index: Index, rows: int, width: int) -> Node:
-        return op.gather(self._constant(f"{name}.weight"), self._places[index], _ints(0))
-
-    def linear(self, x: Node, name: str, width: int, activation: Activation | None = None) -> Node:
-        y = op.matmul(x, self._constant(f"{name}.weight"), False, True)
-        y = op.add(y, self._constant(f"{name}.bias"))
-        return ACTIVATE[activation](y) if activation else y
-
-    def norm(self, x: Node, name: str, eps: float) -> Node:
-        y = op.mvn(x, _ints([-1]), True, eps, "inside_sqrt")
-        return op.add(op.multiply(y, self._constant(f"{name}.weight")), self._constant(f"{name}.bias"))
-
-    def add(self, x: Node, y: Node) -> Node:
-        return op.add(x, y)
-
-    def attend(self, q: Node, k: Node, v: Node, n_heads: int, scale: float) -> Node:
-        width = q.get_output_partial_shape(0)[2].get_length()
-        by_head, back = _ints([0, 0, n_heads, -1]), _ints([0, 0, width])
-        heads_first = _ints([0, 2, 1, 3])
-        q, k, v = (op.transpose(op.reshape(x, by_head, True), heads_first) for x in (q, k, v))  # [B, H, S, K]
-        context = op.scaled_dot_product_attention(q, k, v, self._mask, _floats(scale))
-        return op.reshape(op.transpose(context, heads_first), back, True)  # [B, S, D]
-
-    def _constant(self, name: str) -> Node:
-        return op.constant(self._weights[name], shared_memory=True)
-
-
-ACTIVATE = {
-    "gelu": lambda x: op.gelu(x, "erf"),
-    "gelu_tanh": lambda x: op.gelu(x, "tanh"),
-    "relu": op.relu,
-    "silu": op.swish,
-}
 
 
 def _row_parameters(r: int, kind: Reduction) -> list[Node]:
@@ -195,14 +145,14 @@ def _reduced(state: Node, parameters: list[Node], kind: Reduction) -> Node:
     neither can see what else is in the batch.
     """
     width = state.get_output_partial_shape(0)[2].get_length()
-    flat = op.reshape(state, _ints([-1, width]), False)
+    flat = op.reshape(state, ints([-1, width]), False)
     if kind == "max":
-        return op.reduce_max(op.gather(flat, parameters[0], _ints(0)), _ints([1]))
+        return op.reduce_max(op.gather(flat, parameters[0], ints(0)), ints([1]))
     if kind == "weighted":  # the bag's own weights cannot be compiled for a number of rows that varies
         index, offsets, weights = parameters
-        flat = op.multiply(op.gather(flat, index, _ints(0)), op.unsqueeze(weights, _ints(1)))  # [N, D]
-        count = op.gather(op.shape_of(index, "i32"), _ints(0), _ints(0))
-        parameters = [op.range(_ints(0), count, _ints(1), "i32"), offsets]
+        flat = op.multiply(op.gather(flat, index, ints(0)), op.unsqueeze(weights, ints(1)))  # [N, D]
+        count = op.gather(op.shape_of(index, "i32"), ints(0), ints(0))
+        parameters = [op.range(ints(0), count, ints(1), "i32"), offsets]
     return op15.embedding_bag_offsets(flat, *parameters, reduction="sum")
 
 
@@ -231,11 +181,3 @@ def _result(request: Any, program: Program) -> Reduced:
     return tuple(
         tuple(request.get_output_tensor(r * L + k).data for k in range(L)) for r in range(len(program.reductions))
     )
-
-
-def _ints(values: int | list[int]) -> Node:
-    return op.constant(np.array(values, np.int32))
-
-
-def _floats(value: float) -> Node:
-    return op.constant(np.float32(value))

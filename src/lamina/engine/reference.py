@@ -12,12 +12,16 @@ from itertools import islice
 from math import erf, sqrt
 
 import numpy as np
+import numpy.typing as npt
 
 from lamina.engine.batch import Batch, Float32, Int32, Precision, Program, Reduced, Reduction, Rows
 from lamina.model.architecture import Architecture
 from lamina.model.encoder import states
-from lamina.model.operations import Activation, Index
+from lamina.model.operations import Activation, Attention, Index
+from lamina.model.positions import Counted, Distances, places_apart, rotary_angles
 from lamina.model.weights import Weights
+
+MASKED = np.float32(-1e9)  # exp of it is 0; -inf would make nan of a padded place that sees nothing but padding
 
 
 class ReferenceEngine:
@@ -63,41 +67,112 @@ class NumpyOperations:
     precision: Precision
 
     def embed(self, name: str, index: Index, rows: int, width: int) -> Float32:
-        table = self.weights[f"{name}.weight"]  # [rows, width]
-        assert table.shape == (rows, width)
-        return self._rounded(table[self._places(index)])  # [B, S, width]
+        return self.table(name, rows, width)[self._places(index)]  # [B, S, width]
 
-    def linear(self, x: Float32, name: str, width: int, activation: Activation | None = None) -> Float32:
-        weight, bias = self._rounded(self.weights[f"{name}.weight"]), self.weights[f"{name}.bias"]
+    def linear(
+        self, x: Float32, name: str, width: int, activation: Activation | None = None, *, bias: bool = True
+    ) -> Float32:
+        weight = self._rounded(self.weights[f"{name}.weight"])
         assert weight.shape == (width, x.shape[-1])
-        y = x @ weight.T + bias
+        y = self._biased(x @ weight.T, name, bias)
         return self._rounded(ACTIVATE[activation](y) if activation else y)  # [B, S, width]
 
-    def norm(self, x: Float32, name: str, eps: float) -> Float32:
+    def norm(self, x: Float32, name: str, eps: float, *, bias: bool = True) -> Float32:
         mean = x.mean(axis=-1, keepdims=True)
         variance = ((x - mean) ** 2).mean(axis=-1, keepdims=True)
         y = (x - mean) / np.sqrt(variance + np.float32(eps))
-        return self._rounded(y * self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"])
+        return self._rounded(self._biased(y * self.weights[f"{name}.weight"], name, bias))
 
     def add(self, x: Float32, y: Float32) -> Float32:
         return self._rounded(x + y)
 
-    def attend(self, q: Float32, k: Float32, v: Float32, n_heads: int, scale: float) -> Float32:
-        B, S, D = q.shape
-        q, k, v = (x.reshape(B, S, n_heads, -1).transpose(0, 2, 1, 3) for x in (q, k, v))  # [B, H, S, K]
-        scores = q @ k.swapaxes(-1, -2) * np.float32(scale)  # [B, H, S, S]
-        padded = np.arange(S) >= self.batch.lengths[:, None]  # [B, S]
-        scores = np.where(padded[:, None, None, :], np.float32(-np.inf), scores)
+    def multiply(self, x: Float32, y: Float32) -> Float32:
+        return self._rounded(x * y)
+
+    def convolve(self, x: Float32, name: str, kernel: int, activation: Activation) -> Float32:
+        weight = self._rounded(self.weights[f"{name}.weight"])  # [D, D, kernel]
+        B, S, D = x.shape
+        around = np.zeros((B, S + kernel - 1, D), np.float32)
+        around[:, kernel // 2 : kernel // 2 + S] = np.where(self._padded()[:, :, None], np.float32(0), x)
+        y = sum(around[:, i : i + S] @ weight[:, :, i].T for i in range(kernel)) + self.weights[f"{name}.bias"]
+        return self._rounded(ACTIVATE[activation](y))
+
+    def table(self, name: str, rows: int, width: int) -> Float32:
+        table = self.weights[f"{name}.weight"]
+        assert table.shape == (rows, width)
+        return self._rounded(table)
+
+    def distance_bias(self, name: str, distances: Distances, n_heads: int) -> Float32:
+        table = self.table(name, distances.n_rows, n_heads)
+        return table[distances.rows(places_apart(self.batch.ids.shape[1]))].transpose(2, 0, 1)  # [H, S, S]
+
+    def disentangle(
+        self,
+        q: Float32,
+        k: Float32,
+        position_k: Float32 | None,
+        position_q: Float32 | None,
+        distances: Distances,
+        attention: Attention,
+    ) -> Float32:
+        B, S, _ = q.shape
+        rows = np.broadcast_to(distances.rows(places_apart(S)), (B, attention.n_heads, S, S))
+        bias = np.zeros(rows.shape, np.float32)
+        if position_k is not None:
+            scores = by_head(q, attention) @ by_head(position_k, attention).swapaxes(-1, -2)  # [B, H, S, n_rows]
+            bias += np.take_along_axis(scores, rows, axis=-1)
+        if position_q is not None:
+            scores = by_head(k, attention) @ by_head(position_q, attention).swapaxes(-1, -2)
+            bias += np.take_along_axis(scores, rows.swapaxes(-1, -2), axis=-1).swapaxes(-1, -2)
+        return self._rounded(bias * np.float32(attention.scale))
+
+    def attend(
+        self, q: Float32, k: Float32, v: Float32, attention: Attention, bias: Float32 | None = None
+    ) -> Float32:
+        q, k, v = (by_head(x, attention) for x in (q, k, v))  # [B, H, S, K]
+        if attention.theta is not None:
+            q, k = (self._rounded(turned(x, attention.theta)) for x in (q, k))
+        scores = q @ k.swapaxes(-1, -2) * np.float32(attention.scale)  # [B, H, S, S]
+        if bias is not None:
+            scores = scores + bias
+        scores = np.where(self._masked(attention.window), MASKED, scores)
         weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
         weights = self._rounded(weights / weights.sum(axis=-1, keepdims=True))
-        return self._rounded((weights @ v).transpose(0, 2, 1, 3).reshape(B, S, D))
+        context = (weights @ v).swapaxes(1, 2)  # [B, S, H, K]
+        return self._rounded(context.reshape(*context.shape[:2], -1))
+
+    def _biased(self, y: Float32, name: str, bias: bool) -> Float32:
+        return y + self.weights[f"{name}.bias"] if bias else y
+
+    def _padded(self) -> npt.NDArray[np.bool_]:
+        return np.arange(self.batch.ids.shape[1]) >= self.batch.lengths[:, None]  # [B, S]
+
+    def _masked(self, window: int | None) -> npt.NDArray[np.bool_]:
+        """What must not be looked at, [B, 1, 1 or S, S]."""
+        padded = self._padded()[:, None, None, :]
+        return padded if window is None else padded | (np.abs(places_apart(padded.shape[-1])) > window)
 
     def _places(self, index: Index) -> Int32:
+        if isinstance(index, Counted):
+            counts = self.batch.ids != index.uncounted
+            return np.cumsum(counts, axis=1, dtype=np.int32) * counts + np.int32(index.uncounted)
         positions = np.broadcast_to(np.arange(self.batch.ids.shape[1], dtype=np.int32), self.batch.ids.shape)
         return {"token": self.batch.ids, "type": self.batch.types, "position": positions}[index]
 
     def _rounded(self, x: Float32) -> Float32:
         return bfloat16(x) if self.precision == "bfloat16" else x
+
+
+def by_head(x: Float32, attention: Attention) -> Float32:
+    """[..., S, D] as [..., H, S, K]."""
+    return x.reshape(*x.shape[:-1], attention.n_heads, -1).swapaxes(-2, -3)
+
+
+def turned(x: Float32, theta: float) -> Float32:
+    """[..., S, K], each place turned by its rotary angles."""
+    cos, sin = rotary_angles(theta, *x.shape[-2:])  # [S, K]
+    first, second = np.split(x, 2, axis=-1)
+    return x * cos + np.concatenate((-second, first), axis=-1) * sin
 
 
 def bfloat16(x: Float32) -> Float32:
@@ -131,4 +206,5 @@ ACTIVATE = {
     "gelu_tanh": gelu_tanh,
     "relu": lambda x: np.maximum(x, np.float32(0)),
     "silu": silu,
+    "tanh": np.tanh,
 }

@@ -5,14 +5,18 @@ Every step works row by row, so no row can see another.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 
 from lamina.embeddings import COMBINED, Embeddings, layer_column, unit_length
 from lamina.engine.batch import Float32, Reduced
 from lamina.extraction.chunk import Chunk, ChunkView
+from lamina.extraction.dense import apply_dense
 from lamina.extraction.plan import Plan, View
+from lamina.model.sentence import Dense, Normalize
 from lamina.text.tokenizer import Int64
 
 
@@ -46,15 +50,22 @@ class Assembly:
     def embeddings(self, width: int) -> tuple[Embeddings, ...]:
         """For each view, the chunk's units and vectors in the order of the input. `width`: D of a layer."""
         assert self.n_missing == 0
-        return tuple(
-            Embeddings(view.table, _columns(view, parts, width), self.chunk.n_texts)
-            for view, parts in zip(self.chunk.views, self.parts, strict=True)
-        )
+        held = iter(zip(self.chunk.views, self.parts, strict=True))
+        of_views = [list(islice(held, len(view.pools))) for view in self.plan.views.values()]
+        return tuple(Embeddings(pools[0][0].table, _columns(pools, width), self.chunk.n_texts) for pools in of_views)
 
 
-def _columns(view: ChunkView, parts: dict[int, Float32], width: int) -> dict[str, Float32]:
+def _columns(pools: Sequence[tuple[ChunkView, dict[int, Float32]]], width: int) -> dict[str, Float32]:
+    """The columns of one view, from what each of its pools gave."""
+    view = pools[0][0]
     spec = view.view.spec
-    columns = _combined({k: _units_of(view, parts.pop(k, None), width) for k in view.view.layers}, view.view)
+    layers = {
+        number: _side_by_side([_units_of(pool, parts.pop(number, None), width) for pool, parts in pools])
+        for number in view.view.layers
+    }
+    columns = _combined(layers, view.view)
+    for step in view.view.recipe.steps if view.view.recipe else ():
+        columns = {name: _stepped(matrix, step) for name, matrix in columns.items()}
     if spec.dims is not None:
         columns = {name: np.ascontiguousarray(matrix[:, : spec.dims]) for name, matrix in columns.items()}
     if spec.normalize:
@@ -75,12 +86,20 @@ def _units_of(view: ChunkView, parts: Float32 | None, width: int) -> Float32:
     if unit.size != n_units or (np.diff(unit) != 1).any():  # units in several parts, or in none
         joined = np.full((n_units, width), np.nan, np.float32)
         present, starts = np.unique(unit, return_index=True)
-        join = np.maximum if view.view.spec.pool == "max" else np.add
+        join = np.maximum if view.pool == "max" else np.add
         joined[present] = join.reduceat(parts, starts, axis=0)
         parts = joined
     if view.divisor is not None:
         parts /= view.divisor[:, None]
     return parts
+
+
+def _side_by_side(matrices: list[Float32]) -> Float32:
+    return matrices[0] if len(matrices) == 1 else np.concatenate(matrices, axis=1)
+
+
+def _stepped(matrix: Float32, step: Dense | Normalize) -> Float32:
+    return unit_length(matrix) if isinstance(step, Normalize) else apply_dense(matrix, step)
 
 
 def _combined(matrices: dict[int, Float32], view: View) -> dict[str, Float32]:

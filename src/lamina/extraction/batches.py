@@ -73,7 +73,7 @@ def _rows(view: ChunkView, weights: Float32 | None, segments: Int64, shift: Int6
     of_place = None
     if weights is not None:
         of_place = weights[tokens]
-    if view.view.spec.pool == "position":  # 1 for a unit's first token, 2 for its second …
-        place = (tokens - np.repeat(view.first[held.unit[segments]], counts) + 1).astype(np.float32)
+    if view.pool == "position":  # 1 for a unit's first token, 2 for its second …
+        place = (tokens - np.repeat(view.origin[held.unit[segments]], counts) + 1).astype(np.float32)
         of_place = place if of_place is None else of_place * place
     return ReducedRows(places.astype(np.int32), offsets.astype(np.int32), of_place)

@@ -20,10 +20,12 @@ from lamina.errors import TextError
 from lamina.extraction.idf import Idf
 from lamina.extraction.plan import Plan, View
 from lamina.extraction.table import units_table
+from lamina.spec import Pool
+from lamina.text.prompt import encode_after, n_before
 from lamina.text.source import Rows
 from lamina.text.text import Text, as_text
 from lamina.text.tokenizer import Int64, Tokenizer, Tokens
-from lamina.text.units import WHOLE, Units, cut, kept_tokens, make_units, pooled_tokens
+from lamina.text.units import WHOLE, Units, cut, kept_tokens, make_units, pooled_tokens, sentence_tokens
 from lamina.text.windows import Segments, Windows, check_lengths, check_room, make_segments, make_windows, n_taken
 
 RESULT_BYTES = 256 << 20  # of vectors, at most, in one chunk (one text is never split)
@@ -34,29 +36,30 @@ CHARACTERS_A_UNIT = {"word": 5, "token": 3, "sentence": 40, "span": 10}  # low e
 
 @dataclass(frozen=True, slots=True)
 class ChunkView:
-    """One view of a chunk: U units of its different texts.
+    """One pool of one view of a chunk: U units of its different texts.
 
-    first     [U]; the first token that is reduced to each unit.
+    origin    [U]; the token of each unit from which the weights of the pool `position` count.
     divisor   [U]; what the unit's (weighted) sum is divided by; None where it stays as it is.
     rows      [U']; for each row of the result, the unit it shows.
     table     the units table, U' rows.
     """
 
     view: View
+    pool: Pool
     segments: Segments
-    first: Int64
+    origin: Int64
     divisor: Float32 | None
     rows: Int64
     table: pa.Table
 
     @property
     def n_units(self) -> int:
-        return self.first.size
+        return self.origin.size
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """N texts, of which some are the same; `views` in the order of the plan's.
+    """N texts, of which some are the same; `views` in the order of the program's reductions.
 
     token_weights  for each view, the weight of each token [T] but for its place in the unit; None: 1.
     """
@@ -73,7 +76,13 @@ def make_chunk(rows: Rows, plan: Plan, tokenizer: Tokenizer, *, first_row: int, 
     """Prepare the texts of `rows`, the first of which is text number `first_row` of the input. Raises TextError."""
     texts, which = _distinct(rows.texts)
     # A text that cannot be read is named by its row, so the input's own order is kept where that costs nothing.
-    tokens = tokenizer.encode(rows.texts if len(texts) == len(rows.texts) else texts, first_row=first_row)
+    given = rows.texts if len(texts) == len(rows.texts) else texts
+    n_left_out = 0
+    if plan.prompt:
+        tokens = encode_after(plan.prompt, given, tokenizer, first_row=first_row)
+        n_left_out = 0 if plan.include_prompt else n_before(plan.prompt, tokenizer, max_tokens=plan.max_tokens)
+    else:
+        tokens = tokenizer.encode(given, first_row=first_row)
     if plan.long == "error":
         check_lengths(tokens, max_tokens=plan.max_tokens, first_row=first_row)
     units = [make_units(view.spec.unit, texts, tokens) for view in plan.views.values()]
@@ -85,10 +94,15 @@ def make_chunk(rows: Rows, plan: Plan, tokenizer: Tokenizer, *, first_row: int, 
         tokens, max_tokens=plan.max_tokens, stride=plan.stride, overlap=plan.overlap, first_row=first_row
     )
     shares = (1 / n_taken(tokens, windows)).astype(np.float32) if plan.overlap == "mean" else None
-    weights = [_token_weights(view, tokens, shares, idf) for view in plan.views.values()]
+    pooled = [
+        (view, pool, of_view) for view, of_view in zip(plan.views.values(), units, strict=True) for pool in view.pools
+    ]
+    weights = [_token_weights(pool, tokens, shares, idf) for _, pool, _ in pooled]
     views = [
-        _chunk_view(view, rows, texts, which, tokens, windows, of_view, of_token, tokenizer, first_row)
-        for view, of_view, of_token in zip(plan.views.values(), units, weights, strict=True)
+        _chunk_view(
+            view, pool, rows, texts, which, tokens, windows, of_view, of_token, tokenizer, first_row, n_left_out
+        )
+        for (view, pool, of_view), of_token in zip(pooled, weights, strict=True)
     ]
     n_characters = sum(len(as_text(text).text) for text in rows.texts)
     return Chunk(tokens, windows, tuple(views), tuple(weights), len(rows.texts), n_characters)
@@ -126,6 +140,7 @@ def ragged(starts: Int64, counts: Int64) -> Int64:
 
 def _chunk_view(
     view: View,
+    pool: Pool,
     rows: Rows,
     texts: list[Text],
     which: Int64,
@@ -135,12 +150,18 @@ def _chunk_view(
     token_weights: Float32 | None,
     tokenizer: Tokenizer,
     first_row: int,
+    n_left_out: int,
 ) -> ChunkView:
     spec = view.spec
-    whole = spec.unit in WHOLE
-    if spec.pool == "cls" and spec.unit == "text" and tokens.is_pair.any():
+    if spec.pool in ("cls", "model") and spec.unit == "text" and tokens.is_pair.any():
         raise TextError("a pair has one classification token: use unit='pair' with pool='cls'", row=first_row)
-    first, last = pooled_tokens(units, tokens, whole=whole, pool=spec.pool, special=spec.special)
+    if view.recipe is None:
+        whole = spec.unit in WHOLE
+        first, last = pooled_tokens(units, tokens, whole=whole, pool=pool, special=spec.special)
+        origin = first
+    else:
+        first, last = sentence_tokens(units, pool, n_before=n_left_out)
+        origin = units.first
     segments = make_segments(first, last, windows)
     of_unit = np.bincount(units.text, minlength=len(texts))
     unit_bounds = np.concatenate(([0], np.cumsum(of_unit)))
@@ -152,34 +173,35 @@ def _chunk_view(
     table = table.set_column(0, "text_id", pa.array(first_row + row_text))
     return ChunkView(
         view=view,
+        pool=pool,
         segments=segments,
-        first=first,
-        divisor=_divisor(view, first, last, token_weights),
+        origin=origin,
+        divisor=_divisor(pool, origin, first, last, token_weights),
         rows=expanded,
         table=_with_columns(table, rows.columns, row_text),
     )
 
 
-def _token_weights(view: View, tokens: Tokens, shares: Float32 | None, idf: Idf | None) -> Float32 | None:
+def _token_weights(pool: Pool, tokens: Tokens, shares: Float32 | None, idf: Idf | None) -> Float32 | None:
     """The weight of each token [T]: its share of each window it is taken from, times its rarity."""
-    if view.spec.pool != "idf":
+    if pool != "idf":
         return shares
     assert idf is not None
     rarity = idf.weights[tokens.ids]
     return rarity if shares is None else rarity * shares
 
 
-def _divisor(view: View, first: Int64, last: Int64, token_weights: Float32 | None) -> Float32 | None:
+def _divisor(pool: Pool, origin: Int64, first: Int64, last: Int64, token_weights: Float32 | None) -> Float32 | None:
     """What each unit's sum is divided by, [U]. A unit without tokens gets 1: its row is NaN anyway."""
     n = np.maximum(last - first, 1)
     by_count: dict[str, npt.NDArray[Any]] = {
         "mean": n,
         "sqrt": np.sqrt(n),
-        "position": n * (n + 1) // 2,
-    }  # 1 + 2 + … + n
-    if view.spec.pool in by_count:
-        return by_count[view.spec.pool].astype(np.float32, copy=False)
-    if view.spec.pool == "idf":
+        "position": np.maximum(_triangle(last - origin) - _triangle(first - origin), 1),
+    }
+    if pool in by_count:
+        return by_count[pool].astype(np.float32, copy=False)
+    if pool == "idf":
         assert token_weights is not None
         filled = np.flatnonzero(first < last)
         total = np.ones(first.size, np.float32)
@@ -189,6 +211,11 @@ def _divisor(view: View, first: Int64, last: Int64, token_weights: Float32 | Non
             total[filled] = np.add.reduceat(taken, np.cumsum(counts) - counts)
         return total
     return None
+
+
+def _triangle(n: Int64) -> Int64:
+    """1 + 2 + … + n."""
+    return n * (n + 1) // 2
 
 
 def _distinct(texts: list[str | Text]) -> tuple[list[Text], Int64]:

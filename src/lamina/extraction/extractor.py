@@ -23,9 +23,11 @@ from lamina.extraction.batches import BATCH_TOKENS, make_batches
 from lamina.extraction.chunk import Chunk, chunked, make_chunk
 from lamina.extraction.idf import Idf, fit_idf
 from lamina.extraction.plan import Plan, make_plan
-from lamina.model.architecture import Architecture, architecture_of, family_of
+from lamina.model.architecture import Architecture
 from lamina.model.checkpoint import Checkpoint, find_checkpoint
 from lamina.model.config import read_config
+from lamina.model.families import architecture_of, family_of
+from lamina.model.sentence import SentenceRecipe, read_recipe
 from lamina.model.weights import Weights, read_weights
 from lamina.spec import Combine, Layers, Long, Overlap, Pool, Spec, Special, Unit
 from lamina.text.source import Rows, rows_of
@@ -78,6 +80,7 @@ class Extractor:
         overlap: Overlap = "centre",
         dims: int | None = None,
         normalize: bool = False,
+        prompt: str | None = None,
         batch_tokens: int = BATCH_TOKENS,
     ) -> Embeddings:
         """The embeddings of texts, in memory: a units table [U rows] and a float32 matrix [U, D] for each layer.
@@ -90,7 +93,7 @@ class Extractor:
         """
         spec = Spec.of(
             layers=layers, unit=unit, pool=pool, combine=combine, special=special, long=long, max_tokens=max_tokens,
-            stride=stride, overlap=overlap, dims=dims, normalize=normalize,
+            stride=stride, overlap=overlap, dims=dims, normalize=normalize, prompt=prompt,
         )  # fmt: skip
         return self.extract_views(texts, {"": spec}, batch_tokens=batch_tokens)[""]
 
@@ -123,19 +126,25 @@ class Extractor:
         overlap: Overlap = "centre",
         dims: int | None = None,
         normalize: bool = False,
+        prompt: str | None = None,
         batch_tokens: int = BATCH_TOKENS,
     ) -> Iterator[Embeddings]:
         """The same as `extract`, part by part in the order of the input, in bounded memory."""
         spec = Spec.of(
             layers=layers, unit=unit, pool=pool, combine=combine, special=special, long=long, max_tokens=max_tokens,
-            stride=stride, overlap=overlap, dims=dims, normalize=normalize,
+            stride=stride, overlap=overlap, dims=dims, normalize=normalize, prompt=prompt,
         )  # fmt: skip
         parts = self.stream_rows(rows_of(texts), {"": spec}, batch_tokens=batch_tokens)
         return (part[""] for part in parts)
 
     def plan(self, specs: Mapping[str, Spec]) -> Plan:
-        """Specs resolved against this model. Raises SpecError."""
-        return make_plan(specs, self.architecture, self.tokenizer.template)
+        """Specs resolved against this model. Raises SpecError; with `pool="model"` what `sentence_recipe` raises."""
+        recipe = self.sentence_recipe() if any(spec.pool == "model" for spec in specs.values()) else None
+        return make_plan(specs, self.architecture, self.tokenizer.template, recipe=recipe)
+
+    def sentence_recipe(self) -> SentenceRecipe:
+        """What `pool="model"` does, as the checkpoint's sentence-transformers files say. Raises CheckpointError."""
+        return read_recipe(self.checkpoint.folder, self.architecture)
 
     def stream_rows(
         self,
@@ -198,12 +207,13 @@ class Extractor:
             yield finished()
 
     def _chunks(self, rows: Iterable[Rows], plan: Plan, idf: Idf | None, even_if_empty: bool) -> Iterator[Chunk]:
+        tokenizer = self.tokenizer.lowercased() if plan.lowercase else self.tokenizer
         first_row = 0
         for group in chunked(rows, plan):
-            yield make_chunk(group, plan, self.tokenizer, first_row=first_row, idf=idf)
+            yield make_chunk(group, plan, tokenizer, first_row=first_row, idf=idf)
             first_row += len(group.texts)
         if first_row == 0 and even_if_empty:
-            yield make_chunk(Rows([], pa.table({})), plan, self.tokenizer, first_row=0, idf=idf)
+            yield make_chunk(Rows([], pa.table({})), plan, tokenizer, first_row=0, idf=idf)
 
 
 def load(

@@ -6,13 +6,14 @@ Several Specs make one plan, a `View` each: one forward pass, many tables.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lamina.engine.batch import Program, Reduction
 from lamina.errors import SpecError
 from lamina.model.architecture import Architecture
-from lamina.spec import Long, Overlap, Spec
-from lamina.text.tokenizer import Template
+from lamina.model.sentence import SentenceRecipe
+from lamina.spec import Long, Overlap, Pool, Spec
+from lamina.text.tokenizer_files import Template
 
 # What each pool asks of the engine; the rest (which tokens, their weights, dividing) is done on either side of it.
 REDUCTIONS: dict[str, Reduction] = {
@@ -33,20 +34,30 @@ SHARED = ("long", "max_tokens", "stride", "overlap")  # what the views of one pa
 class View:
     """One table to make.
 
+    spec     what was asked for; where the pool is `model`, what that comes to.
     layers   the layers asked for, in the order asked for.
     weights  for each of them, where they are combined by weights.
     width    D of each result column.
+    pools    how a unit's tokens become a vector; several, of the pool `model` only, are laid side by side.
+    recipe   where the pool is `model`: what is done to that vector.
     """
 
     spec: Spec
     layers: tuple[int, ...]
     weights: tuple[float, ...] | None
     width: int
+    pools: tuple[Pool, ...]
+    recipe: SentenceRecipe | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to run: the views by name, in the order of the program's reductions."""
+    """What to run: the views by name; the program has a reduction for each pool of each, in that order.
+
+    prompt          is put before each text.
+    include_prompt  whether its tokens are pooled, and those before it.
+    lowercase       whether texts are read in lower case, whatever the tokenizer does.
+    """
 
     views: dict[str, View]
     program: Program
@@ -54,20 +65,31 @@ class Plan:
     overlap: Overlap
     max_tokens: int
     stride: int | None
+    prompt: str = ""
+    include_prompt: bool = True
+    lowercase: bool = False
 
 
-def make_plan(specs: Mapping[str, Spec], arch: Architecture, template: Template) -> Plan:
-    """Resolve Specs; `template` says how many special tokens stand around a text. Raises SpecError."""
+def make_plan(
+    specs: Mapping[str, Spec], arch: Architecture, template: Template, *, recipe: SentenceRecipe | None = None
+) -> Plan:
+    """Resolve Specs; `template` says how many special tokens stand around a text. Raises SpecError.
+
+    recipe  the checkpoint's, needed for `pool="model"`.
+    """
     if not specs:
         raise SpecError("nothing is asked for: give at least one Spec")
+    specs = {name: resolved(spec, recipe, arch) for name, spec in specs.items()}
     first = next(iter(specs.values()))
     for name in SHARED:
         said = {str(getattr(spec, name)) for spec in specs.values()}
         if len(said) > 1:
+            cuts = any(spec.pool == "model" for spec in specs.values())
             raise SpecError(
                 f"what is made in one pass must agree on {name}, which is said to be {' and '.join(sorted(said))}"
+                + ("; pool 'model' cuts long texts, so say long and max_tokens for the others too" if cuts else "")
             )
-    views = {name: _view(spec, arch, template) for name, spec in specs.items()}
+    views = {name: _view(spec, arch, template, recipe) for name, spec in specs.items()}
     n_special = template.prefix + template.suffix
     max_tokens = arch.max_tokens if first.max_tokens is None else first.max_tokens
     room = max_tokens - n_special
@@ -81,11 +103,64 @@ def make_plan(specs: Mapping[str, Spec], arch: Architecture, template: Template)
             f"stride {first.stride:,} would skip tokens: a window of {max_tokens:,} holds {room:,} ordinary ones"
         )
     layers = sorted({layer for view in views.values() for layer in view.layers})
-    reductions = tuple(_reduction(view.spec) for view in views.values())
-    return Plan(views, Program(tuple(layers), reductions), first.long, first.overlap, max_tokens, first.stride)
+    reductions = tuple(_reduction(pool, view.spec) for view in views.values() for pool in view.pools)
+    prompt, lowercase = _reading(views)
+    return Plan(
+        views=views,
+        program=Program(tuple(layers), reductions),
+        long=first.long,
+        overlap=first.overlap,
+        max_tokens=max_tokens,
+        stride=first.stride,
+        prompt=prompt,
+        include_prompt=recipe is None or recipe.include_prompt,
+        lowercase=lowercase,
+    )
 
 
-def _view(spec: Spec, arch: Architecture, template: Template) -> View:
+def resolved(spec: Spec, recipe: SentenceRecipe | None, arch: Architecture) -> Spec:
+    """A Spec of the pool `model` with everything said that the recipe decides; any other stays as it is."""
+    if spec.pool != "model":
+        return spec
+    assert recipe is not None
+    if spec.unit != "text":
+        raise SpecError(f"pool 'model' is a vector of a text, not of a {spec.unit}: use unit='text', or pool='mean'")
+    if spec.layers != "all" and spec.layer_numbers(arch.n_layers) != (arch.n_layers,):
+        raise SpecError(f"pool 'model' is made of the last layer only, not of layers {spec.layers!r}: leave them out")
+    for name, default in (("combine", "none"), ("special", "include")):
+        if getattr(spec, name) != default:
+            raise SpecError(f"pool 'model' says itself what becomes of {name}: leave out {getattr(spec, name)!r}")
+    if spec.overlap == "mean" and "max" in recipe.pools:
+        raise SpecError("there is no maximum over averaged windows, and this model pools by it: use overlap='centre'")
+    prompt = recipe.default_prompt or "" if spec.prompt is None else spec.prompt
+    if prompt and prompt not in recipe.prompts:
+        named = ", ".join(recipe.prompts)
+        raise SpecError(f"this model has no prompt {prompt!r}; it has {named}, or '' for none")
+    return replace(
+        spec,
+        layers="-1",
+        long="truncate" if spec.long == "window" else spec.long,
+        max_tokens=spec.max_tokens or (recipe.max_tokens if recipe.max_tokens < arch.max_tokens else None),
+        dims=spec.dims or recipe.dims,
+        prompt=prompt,
+    )
+
+
+def _reading(views: Mapping[str, View]) -> tuple[str, bool]:
+    """The prompt that is put before each text, and whether it is read in lower case."""
+    ways = {
+        (view.recipe.prompts.get(view.spec.prompt or "", ""), view.recipe.lowercase) if view.recipe else ("", False)
+        for view in views.values()
+    }
+    if len(ways) > 1:
+        raise SpecError(
+            "what is made in one pass reads the same tokens, but pool 'model' puts a prompt before each text or reads "
+            "it in lower case: make its table in a pass of its own"
+        )
+    return ways.pop()
+
+
+def _view(spec: Spec, arch: Architecture, template: Template, recipe: SentenceRecipe | None) -> View:
     layers = spec.layer_numbers(arch.n_layers)
     weights = spec.layer_weights()
     if weights is not None and len(weights) != len(layers):
@@ -93,11 +168,16 @@ def _view(spec: Spec, arch: Architecture, template: Template) -> View:
     if spec.pool == "cls" and not template.prefix:
         raise SpecError("pool 'cls' needs a classification token; this tokenizer puts none before a text: use 'mean'")
     width = arch.width * len(layers) if spec.combine == "concat" else arch.width
+    if spec.pool != "model":
+        recipe = None
+    else:
+        assert recipe is not None
+        width = recipe.width
     if spec.dims is not None and spec.dims > width:
         raise SpecError(f"dims is {spec.dims:,}, but a vector has {width:,} numbers")
-    return View(spec, layers, weights, spec.dims or width)
+    return View(spec, layers, weights, spec.dims or width, recipe.pools if recipe else (spec.pool,), recipe)
 
 
-def _reduction(spec: Spec) -> Reduction:
-    kind = REDUCTIONS[spec.pool]
+def _reduction(pool: Pool, spec: Spec) -> Reduction:
+    kind = REDUCTIONS[pool]
     return "weighted" if kind == "sum" and spec.overlap == "mean" else kind

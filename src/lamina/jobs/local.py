@@ -42,6 +42,7 @@ def extract(
     overlap: Overlap = "centre",
     dims: int | None = None,
     normalize: bool = False,
+    prompt: str | None = None,
     dtype: Dtype = "float16",
     batch_tokens: int = BATCH_TOKENS,
     overwrite: bool = False,
@@ -57,7 +58,7 @@ def extract(
     """
     spec = Spec.of(
         layers=layers, unit=unit, pool=pool, combine=combine, special=special, long=long, max_tokens=max_tokens,
-        stride=stride, overlap=overlap, dims=dims, normalize=normalize, dtype=dtype,
+        stride=stride, overlap=overlap, dims=dims, normalize=normalize, prompt=prompt, dtype=dtype,
     )  # fmt: skip
     if isinstance(source, str | Path):
         source = Source(str(source), format, text, columns=columns, keep=keep)

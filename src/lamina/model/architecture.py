@@ -1,27 +1,59 @@
-"""The table of architectures: how a family's config becomes an `Architecture`, and how its tensors are named.
+"""An encoder's `Architecture`: everything that its forward pass needs besides weights.
 
-A family is supported if and only if it has a row in `FAMILIES`.
+What one family does differently from another is a value here, which the one forward pass (encoder.py) reads; the values
+of each family are in families.py.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from lamina.errors import CheckpointError
-from lamina.model.config import Config
-from lamina.model.operations import Activation
+from lamina.model.operations import Activation, Attention, Index
+from lamina.model.positions import Counted, Distances
 
-Renames = tuple[tuple[str, str], ...]
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer: how its tensors' names begin (layers that share weights share it), how it attends."""
+
+    weights: str
+    attention: Attention
+    attention_norm: bool = True  # False: what a pre-norm encoder's embeddings have been through already
+
+
+@dataclass(frozen=True, slots=True)
+class Disentangled:
+    """DeBERTa's attention: scores between contents and distances, besides those between contents."""
+
+    distances: Distances
+    content_to_position: bool
+    position_to_content: bool
+    shared: bool  # distances go through the projections of the contents
+    normed: bool  # their embeddings are normed first
+
+    @property
+    def key_weights(self) -> str:
+        return "attention.key" if self.shared else "attention.position_key"
+
+    @property
+    def query_weights(self) -> str:
+        return "attention.query" if self.shared else "attention.position_query"
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """DeBERTa v2's convolution of the embeddings, added to the first layer's output."""
+
+    kernel: int
+    activation: Activation
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """An encoder's numbers: everything that its forward pass needs besides weights."""
+    """An encoder's numbers: everything that its forward pass needs besides weights. The defaults are BERT's."""
 
     family: str
-    n_layers: int
+    layers: tuple[Layer, ...]
     n_heads: int
     width: int
     ffn_width: int
@@ -31,104 +63,22 @@ class Architecture:
     eps: float
     activation: Activation
     pad_id: int
+    embedding_width: int | None = None  # None: as wide as the layers, and not projected
+    position_index: Index | None = "position"  # which row of the position table a token takes; None: there is none
+    distance_bias: Distances | None = None
+    disentangled: Disentangled | None = None
+    convolution: Convolution | None = None
+    pre_norm: bool = False  # norms stand before attention and feed-forward, and after the last layer
+    gated: bool = False
+    without_bias: frozenset[str] = frozenset()  # `norm`, `attention.query`, `ffn.up` …
+
+    @property
+    def n_layers(self) -> int:
+        return len(self.layers)
 
     @property
     def max_tokens(self) -> int:
         """The longest input in tokens, special ones included."""
+        if isinstance(self.position_index, Counted):
+            return self.n_positions - self.position_index.uncounted - 1
         return self.n_positions
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """A row of the table."""
-
-    architecture: Callable[[Config], Architecture]
-    renames: Renames  # ordered (pattern, replacement) pairs: a checkpoint's tensor names to ours
-    ignored: tuple[str, ...]  # patterns, after renaming, of tensors that the encoder has no use for
-
-
-# `transformers`' names of activations; several are one function.
-ACTIVATIONS: dict[str, Activation] = {
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_fast": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "relu": "relu",
-    "silu": "silu",
-    "swish": "silu",
-}
-
-
-def _bert(config: Config) -> Architecture:
-    if config.optional("is_decoder", False) or config.optional("add_cross_attention", False):
-        raise CheckpointError(f"{config.source} describes a decoder; Lamina reads encoders")
-    width, n_heads = config.required("hidden_size"), config.required("num_attention_heads")
-    if width % n_heads:
-        raise CheckpointError(f"{config.source}: hidden_size {width} is no multiple of num_attention_heads {n_heads}")
-    return Architecture(
-        family="bert",
-        n_layers=config.required("num_hidden_layers"),
-        n_heads=n_heads,
-        width=width,
-        ffn_width=config.required("intermediate_size"),
-        vocab_size=config.required("vocab_size"),
-        n_positions=config.required("max_position_embeddings"),
-        n_types=config.optional("type_vocab_size", 2),
-        eps=config.optional("layer_norm_eps", 1e-12),
-        activation=ACTIVATIONS[config.optional("hidden_act", "gelu")],
-        pad_id=config.optional("pad_token_id", 0),
-    )
-
-
-# Applied from top to bottom, each at most once a name.
-_BERT_RENAMES: Renames = (
-    (r"^bert\.", ""),  # checkpoints with a head on top (masked language model, classifier) wrap the encoder
-    (r"\.gamma$", ".weight"),  # TensorFlow's names for a norm's scale
-    (r"\.beta$", ".bias"),  # and shift, in checkpoints converted before 2019
-    (r"^embeddings\.word_embeddings\.", "embeddings.word."),
-    (r"^embeddings\.position_embeddings\.", "embeddings.position."),
-    (r"^embeddings\.token_type_embeddings\.", "embeddings.type."),
-    (r"^embeddings\.LayerNorm\.", "embeddings.norm."),
-    (r"^encoder\.layer\.(\d+)\.", r"layers.\1."),
-    (r"\.attention\.self\.(query|key|value)\.", r".attention.\1."),
-    (r"\.attention\.output\.dense\.", ".attention.output."),
-    (r"\.attention\.output\.LayerNorm\.", ".attention.norm."),
-    (r"\.intermediate\.dense\.", ".ffn.up."),
-    (r"^(layers\.\d+)\.output\.dense\.", r"\1.ffn.down."),
-    (r"^(layers\.\d+)\.output\.LayerNorm\.", r"\1.ffn.norm."),
-)
-
-FAMILIES: dict[str, Family] = {
-    "bert": Family(
-        architecture=_bert,
-        renames=_BERT_RENAMES,
-        ignored=(
-            r"^embeddings\.position_ids$",  # 0, 1, 2 …: a buffer that old checkpoints stored
-            r"^pooler\.",  # a head: tanh(W·[CLS] + b), trained for next-sentence prediction
-            r"^cls\.",  # the masked-language-model and next-sentence heads
-            r"^(classifier|qa_outputs)\.",  # task heads
-        ),
-    ),
-}
-
-
-def architecture_of(config: Config) -> Architecture:
-    """The Architecture of a config. Raises CheckpointError for a family that is not in the table."""
-    return family_of(config).architecture(config)
-
-
-def family_of(config: Config) -> Family:
-    """The row of the table for a config's `model_type`."""
-    if config.model_type not in FAMILIES:
-        raise CheckpointError(
-            f"{config.source} is of model_type {config.model_type!r}, which Lamina does not know; "
-            f"supported: {', '.join(sorted(FAMILIES))}"
-        )
-    return FAMILIES[config.model_type]
-
-
-def canonical_name(name: str, renames: Renames) -> str:
-    """Our name for a checkpoint's tensor."""
-    for pattern, replacement in renames:
-        name = re.sub(pattern, replacement, name, count=1)
-    return name

@@ -43,7 +43,9 @@ SINGLE = "model.safetensors"
 # All that is ever asked of the hub.
 HUB_FILES = [
     "config.json", SINGLE, INDEX, "model-*.safetensors",
-    "tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json",
+    "tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "special_tokens_map.json",
+    "modules.json", "sentence_*_config.json", "config_sentence_transformers.json",
+    "*_Pooling/config.json", "*_Dense/config.json", "*_Dense/model.safetensors", "*_Normalize/config.json",
 ]  # fmt: skip
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,44 @@ def _word(*words: str) -> tuple[str, Check]:
     return f"one of {', '.join(words)}", lambda v: v in words
 
 
+def _only(allowed: object) -> tuple[str, Check]:
+    return f"{json.dumps(allowed)} (nothing else is supported)", lambda v: v == allowed and type(v) is type(allowed)
+
+
+def _is_theta(value: Any) -> bool:
+    return type(value) in (int, float) and 1 <= value <= 1e12
+
+
+def _is_rope(value: Any) -> bool:
+    """Whether these are the parameters of plain rotary positions."""
+    return (
+        isinstance(value, dict)
+        and value.keys() <= {"rope_type", "rope_theta"}
+        and value.get("rope_type", "default") == "default"
+        and _is_theta(value.get("rope_theta", 1))
+    )
+
+
 _FLAG: tuple[str, Check] = ("true or false", lambda v: type(v) is bool)
+_THETA: tuple[str, Check] = ("a number from 1 to 1e12", _is_theta)
+_ACTIVATION = _word(
+    "gelu", "gelu_python", "gelu_new", "gelu_fast", "gelu_accurate", "gelu_pytorch_tanh", "gelu_python_tanh",
+    "relu", "silu", "swish", "tanh",
+)  # fmt: skip
+_LAYER_KINDS = ("full_attention", "sliding_attention")
+_ROPE: tuple[str, Check] = (
+    "a rope_theta from 1 to 1e12 with rope_type default, or one for each of " + " and ".join(_LAYER_KINDS),
+    lambda v: (
+        _is_rope(v)
+        or (isinstance(v, dict) and v.keys() <= {*_LAYER_KINDS} and all(_is_rope(x) for x in v.values() if x is not None))
+    ),
+)
+_POSITION_TERMS: tuple[str, Check] = (
+    "c2p, p2c or both, as a list or joined by |",
+    lambda v: (v.lower().replace(" ", "").split("|") if type(v) is str else v)
+    in ([], [""], ["c2p"], ["p2c"], ["c2p", "p2c"], ["p2c", "c2p"]),
+)
+
 
 # What may be read, and what it may hold. A bound is a sanity limit, wider than any published encoder.
 KEYS: dict[str, tuple[str, Check]] = {
@@ -44,20 +81,72 @@ KEYS: dict[str, tuple[str, Check]] = {
     "max_position_embeddings": _whole(1, 1_048_576),
     "type_vocab_size": _whole(0, 1_024),
     "layer_norm_eps": _number(0.0, 1.0),
-    "hidden_act": _word("gelu", "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "relu", "silu", "swish"),
-    "position_embedding_type": _word("absolute"),
+    "hidden_act": _ACTIVATION,
+    "position_embedding_type": _only("absolute"),
     "pad_token_id": _whole(0, 4_194_303),
     "is_decoder": _FLAG,
     "add_cross_attention": _FLAG,
+    "tie_last_hidden_states": _only(True),
+    "embedding_size": _whole(1, 16_384),
+    # DistilBERT
+    "dim": _whole(1, 16_384),
+    "hidden_dim": _whole(1, 131_072),
+    "n_layers": _whole(1, 512),
+    "n_heads": _whole(1, 1_024),
+    "activation": _ACTIVATION,
+    # ALBERT
+    "num_hidden_groups": _whole(1, 512),
+    "inner_group_num": _whole(1, 512),
+    # MPNet
+    "relative_attention_num_buckets": _whole(32, 65_536),
+    # DeBERTa
+    "relative_attention": _FLAG,
+    "position_biased_input": _FLAG,
+    "pos_att_type": _POSITION_TERMS,
+    "max_relative_positions": _whole(-1, 1_048_576),
+    "talking_head": _only(False),
+    "share_att_key": _FLAG,
+    "position_buckets": _whole(-1, 1_048_576),
+    "norm_rel_ebd": (
+        "none, layer_norm or both joined by |",
+        lambda v: type(v) is str and {*v.lower().replace(" ", "").split("|")} <= {"none", "layer_norm"},
+    ),
+    "attention_head_size": _whole(1, 16_384),
+    "conv_kernel_size": _whole(0, 99),
+    "conv_act": _ACTIVATION,
+    "conv_groups": _only(1),
+    # ModernBERT, Nomic BERT
+    "hidden_activation": _ACTIVATION,
+    "norm_eps": _number(0.0, 1.0),
+    "norm_bias": _FLAG,
+    "attention_bias": _FLAG,
+    "mlp_bias": _FLAG,
+    "local_attention": _whole(0, 1_048_576),
+    "sliding_window": _whole(0, 1_048_576),
+    "global_attn_every_n_layers": _whole(1, 512),
+    "layer_types": (
+        f"a list of {' and '.join(_LAYER_KINDS)}",
+        lambda v: type(v) is list and len(v) <= 512 and all(kind in _LAYER_KINDS for kind in v),
+    ),
+    "head_dim": _whole(1, 16_384),
+    "rope_parameters": _ROPE,
+    "rope_scaling": _only(None),
+    "rope_theta": _THETA,
+    "global_rope_theta": _THETA,
+    "local_rope_theta": _THETA,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The allowed keys of a `config.json`, checked; `source` names the file in errors."""
+    """The allowed keys of a `config.json`, checked; `source` names the file in errors.
+
+    `keys` are a family's own names for keys that BERT has, too.
+    """
 
     source: str
     values: Mapping[str, Any]
+    keys: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def model_type(self) -> str:
@@ -65,13 +154,22 @@ class Config:
 
     def required(self, key: str) -> Any:
         """The value of a key that must be there."""
-        if key not in self.values:
-            raise CheckpointError(f"{self.source} has no {key!r}, which must be {KEYS[key][0]}")
-        return self.values[key]
+        own = self.key(key)
+        if own not in self.values:
+            raise CheckpointError(f"{self.source} has no {own!r}, which must be {KEYS[own][0]}")
+        return self.values[own]
 
     def optional(self, key: str, default: Any) -> Any:
         """The value of a key, or what `transformers` takes where the file leaves it out."""
-        return self.values.get(key, default)
+        return self.values.get(self.key(key), default)
+
+    def key(self, key: str) -> str:
+        """What this family calls a key of BERT's."""
+        return self.keys.get(key, key)
+
+    def renamed(self, keys: Mapping[str, str]) -> Config:
+        """The same config, read with other names for some keys."""
+        return replace(self, keys=keys)
 
 
 def read_config(path: Path) -> Config:

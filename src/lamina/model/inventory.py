@@ -11,7 +11,8 @@ from math import prod
 
 from lamina.model.architecture import Architecture
 from lamina.model.encoder import states
-from lamina.model.operations import Activation, Index
+from lamina.model.operations import Activation, Attention, Index
+from lamina.model.positions import Distances
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -23,23 +24,44 @@ class Inventory:
     shapes: Shapes = field(default_factory=dict)
 
     def embed(self, name: str, index: Index, rows: int, width: int) -> int:
-        self.shapes[f"{name}.weight"] = (rows, width)
-        return width
+        return self.table(name, rows, width)
 
-    def linear(self, x: int, name: str, width: int, activation: Activation | None = None) -> int:
+    def linear(self, x: int, name: str, width: int, activation: Activation | None = None, *, bias: bool = True) -> int:
         self.shapes[f"{name}.weight"] = (width, x)
-        self.shapes[f"{name}.bias"] = (width,)
+        if bias:
+            self.shapes[f"{name}.bias"] = (width,)
         return width
 
-    def norm(self, x: int, name: str, eps: float) -> int:
+    def norm(self, x: int, name: str, eps: float, *, bias: bool = True) -> int:
         self.shapes[f"{name}.weight"] = (x,)
-        self.shapes[f"{name}.bias"] = (x,)
+        if bias:
+            self.shapes[f"{name}.bias"] = (x,)
         return x
 
     def add(self, x: int, y: int) -> int:
         return x
 
-    def attend(self, q: int, k: int, v: int, n_heads: int, scale: float) -> int:
+    def multiply(self, x: int, y: int) -> int:
+        return x
+
+    def convolve(self, x: int, name: str, kernel: int, activation: Activation) -> int:
+        self.shapes[f"{name}.weight"] = (x, x, kernel)
+        self.shapes[f"{name}.bias"] = (x,)
+        return x
+
+    def table(self, name: str, rows: int, width: int) -> int:
+        self.shapes[f"{name}.weight"] = (rows, width)
+        return width
+
+    def distance_bias(self, name: str, distances: Distances, n_heads: int) -> int:
+        return self.table(name, distances.n_rows, n_heads)
+
+    def disentangle(
+        self, q: int, k: int, position_k: int | None, position_q: int | None, distances: Distances, attention: Attention
+    ) -> int:
+        return q
+
+    def attend(self, q: int, k: int, v: int, attention: Attention, bias: int | None = None) -> int:
         return v
 
 

@@ -7,9 +7,8 @@ float32 tensor is never copied; 16-bit ones are widened when they are asked for.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
@@ -18,8 +17,10 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from lamina.errors import WeightsError
-from lamina.model.architecture import Architecture, Family, canonical_name
+from lamina.model.architecture import Architecture
+from lamina.model.families import Family
 from lamina.model.inventory import weight_shapes
+from lamina.model.names import Names
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -45,6 +46,15 @@ class StoredTensor:
         aligned = stored if stored.flags.aligned else stored.copy()
         return aligned.astype(np.float32, copy=False).reshape(self.shape)
 
+    def parts(self, n: int, *, n_groups: int) -> list[StoredTensor]:
+        """The n tensors whose rows stand below one another here, once for each group; one group is not copied."""
+        rows = self.bytes.reshape(n_groups, n, -1)
+        shape = (self.shape[0] // n, *self.shape[1:])
+        return [
+            replace(self, name=f"{self.name} (part {i + 1} of {n})", shape=shape, bytes=rows[:, i].reshape(-1))
+            for i in range(n)
+        ]
+
 
 @dataclass(frozen=True, slots=True)
 class Weights:
@@ -67,15 +77,14 @@ def read_weights(files: Sequence[Path], arch: Architecture, family: Family) -> W
     found: dict[str, StoredTensor] = {}
     unused: list[str] = []
     problems: list[str] = []
-    for file in files:
-        for tensor in read_tensors(file):
-            name = canonical_name(tensor.name, family.renames)
+    for stored in (tensor for file in files for tensor in read_tensors(file)):
+        for name, tensor in _ours(stored, family.names, arch.n_heads):
             if name in found:
                 problems.append(f"{tensor.name} and {found[name].name} are the same tensor")
             elif name in expected:
                 found[name] = tensor
                 problems.extend(_misfits(tensor, expected[name]))
-            elif re.match(r"(layers|embeddings)\.", name) and not _matches(name, family.ignored):
+            elif family.names.is_inside(name) and not family.names.is_ignored(name):
                 problems.append(
                     f"{tensor.name} {list(tensor.shape)} is unexpected: config.json describes no such tensor"
                 )
@@ -106,6 +115,18 @@ def read_tensors(file: Path) -> list[StoredTensor]:
     return tensors
 
 
+def _ours(tensor: StoredTensor, names: Names, n_heads: int) -> Iterator[tuple[str, StoredTensor]]:
+    """A stored tensor under our name, or what it is split into; one that cannot be divided stays whole."""
+    name = names.canonical(tensor.name)
+    split = names.split(name)
+    n_groups = n_heads if split and split.by_head else 1
+    if split is None or not tensor.shape or tensor.shape[0] % (len(split.parts) * n_groups):
+        yield name, tensor
+        return
+    for part, own in zip(split.parts, tensor.parts(len(split.parts), n_groups=n_groups), strict=True):
+        yield name.replace(split.fused, part), own
+
+
 def _misfits(tensor: StoredTensor, shape: tuple[int, ...]) -> list[str]:
     if tensor.shape != shape:
         return [f"{tensor.name} has shape {list(tensor.shape)}, expected {list(shape)}"]
@@ -113,10 +134,6 @@ def _misfits(tensor: StoredTensor, shape: tuple[int, ...]) -> list[str]:
         return [f"{tensor.name} is of type {tensor.dtype}, expected one of {', '.join(ITEM_BYTES)}"]
     assert tensor.bytes.size == prod(shape) * ITEM_BYTES[tensor.dtype]  # the library has checked it
     return []
-
-
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(re.match(pattern, name) for pattern in patterns)
 
 
 def _report(files: Sequence[Path], problems: list[str], *, n_expected: int) -> str:

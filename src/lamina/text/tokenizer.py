@@ -6,18 +6,18 @@ Comes in: strings. Goes out: `Tokens`, integers only, of many texts laid end to 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lamina.errors import CheckpointError, TextError
+from lamina.errors import TextError
 from lamina.text.text import Text, as_text
+from lamina.text.tokenizer_files import Template, TokenizerError, guarded, read_tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
-R = TypeVar("R")
-
-TOKENIZER_JSON, VOCAB, TOKENIZER_CONFIG = "tokenizer.json", "vocab.txt", "tokenizer_config.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +71,6 @@ class Tokens:
     def text_index(self) -> Int64:
         """The text that each token belongs to, [T]."""
         return np.repeat(np.arange(self.bounds.size - 1), np.diff(self.bounds))
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """How many special tokens stand before a text, between the two of a pair, and after them."""
-
-    prefix: int
-    middle: int
-    suffix: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,130 +140,49 @@ class Tokenizer:
         starts, ends = np.ascontiguousarray(offsets[:, 0]), np.ascontiguousarray(offsets[:, 1])
         return Tokens(ids, types, special, starts, ends, bounds, fixed, self.n_suffix, lengths, totals)
 
+    def lowercased(self) -> Tokenizer:
+        """The same tokenizer behind one that lower-cases, which it may do already."""
+        from tokenizers import Tokenizer as Backend
+        from tokenizers import normalizers
+
+        backend = Backend.from_str(self.backend.to_str())
+        found = backend.normalizer
+        steps: list[Any] = [] if found is None else [found]
+        if isinstance(found, normalizers.Sequence):
+            steps = [found[place] for place in range(len(found))]
+        if not any(isinstance(step, normalizers.Lowercase) for step in steps):
+            backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *steps])
+        return replace(self, backend=backend)
+
     def piece(self, token_id: int) -> str:
         """A token's own name: `##ing`, `[CLS]`."""
         return str(self.backend.id_to_token(token_id))
 
     def _encodings(self, texts: list[str | tuple[str, str]], first_row: int) -> list[Encoding]:
         try:
-            return _guarded(lambda: self.backend.encode_batch(texts))
-        except _TokenizerError:
+            return guarded(lambda: self.backend.encode_batch(texts))
+        except TokenizerError:
             for row, text in enumerate(texts, first_row):  # which one was it?
                 try:
-                    _guarded(lambda: self.backend.encode_batch([text]))  # noqa: B023 - called at once
-                except _TokenizerError as error:
+                    guarded(lambda: self.backend.encode_batch([text]))  # noqa: B023 - called at once
+                except TokenizerError as error:
                     said = "; ".join(_complaint(part, error) for part in ([text] if isinstance(text, str) else text))
                     raise TextError(f"text {row} {said}", row=row) from None
             raise
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of a model folder: `tokenizer.json`, or `vocab.txt` with what `tokenizer_config.json` says of it.
+    """The tokenizer of a model folder: `tokenizer.json`, `vocab.txt`, or `vocab.json` with `merges.txt`.
 
-    Raises CheckpointError where neither is there or a file cannot be read.
+    Raises CheckpointError where none is there, or a file cannot be read.
     """
-    from tokenizers import Tokenizer as Backend
-
-    if (folder / TOKENIZER_JSON).is_file():
-        source = folder / TOKENIZER_JSON
-        try:
-            backend = _guarded(lambda: Backend.from_file(str(source)))
-        except _TokenizerError as error:
-            raise CheckpointError(f"{source} cannot be read as a tokenizer: {error}") from None
-    elif (folder / VOCAB).is_file():
-        source = folder / VOCAB
-        backend = _wordpiece(source, _tokenizer_config(folder / TOKENIZER_CONFIG))
-    else:
-        raise CheckpointError(f"{folder} has no tokenizer: neither {TOKENIZER_JSON} nor {VOCAB} is there")
-    backend.no_truncation()
-    backend.no_padding()
-    return Tokenizer(backend, str(source), _template(backend))
-
-
-def _wordpiece(vocab_path: Path, config: dict[str, Any]) -> Backend:
-    """BERT's tokenizer from its vocabulary, a token a line, its id the line's number."""
-    from tokenizers import Tokenizer as Backend
-    from tokenizers import models, normalizers, pre_tokenizers, processors
-
-    try:
-        lines = vocab_path.read_bytes().decode("utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise CheckpointError(f"{vocab_path} is no UTF-8: {error}") from None
-    vocab = {line.rstrip("\r"): number for number, line in enumerate(lines[:-1] if lines[-1] == "" else lines)}
-    unk, cls, sep = (_token(config, f"{name}_token", f"[{name.upper()}]") for name in ("unk", "cls", "sep"))
-    lacking = [token for token in (unk, cls, sep) if token not in vocab]
-    if lacking:
-        raise CheckpointError(
-            f"{vocab_path} has {len(vocab):,} tokens but no {', '.join(lacking)}, which BERT's tokenizer needs"
-        )
-    backend = Backend(models.WordPiece(vocab, unk_token=unk, max_input_chars_per_word=100))
-    backend.normalizer = normalizers.BertNormalizer(
-        clean_text=True,
-        handle_chinese_chars=bool(config.get("tokenize_chinese_chars", True)),
-        strip_accents=config.get("strip_accents"),  # None: as lower-casing does
-        lowercase=bool(config.get("do_lower_case", True)),
-    )
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    backend.post_processor = processors.TemplateProcessing(
-        single=f"{cls}:0 $A:0 {sep}:0",
-        pair=f"{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1",
-        special_tokens=[(cls, vocab[cls]), (sep, vocab[sep])],
-    )
-    others = (_token(config, f"{name}_token", f"[{name.upper()}]") for name in ("pad", "mask"))
-    backend.add_special_tokens([token for token in (unk, cls, sep, *others) if token in vocab])
-    return backend
-
-
-def _tokenizer_config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is no JSON: {error}") from None
-    if not isinstance(found, dict) or found.get("strip_accents") not in (None, True, False):
-        raise CheckpointError(f"{path} is no tokenizer configuration")
-    return found
-
-
-def _token(config: dict[str, Any], key: str, default: str) -> str:
-    """A special token's text; old configurations hold it as an object with `content`."""
-    value = config.get(key, default)
-    value = value.get("content", default) if isinstance(value, dict) else value
-    return value if isinstance(value, str) else default
-
-
-def _template(backend: Backend) -> Template:
-    """What the tokenizer puts around texts: seen on examples, since not every template can be read."""
-    for probe in ("a", "0", ".", "的"):
-        one = backend.encode(probe).special_tokens_mask
-        two = backend.encode(probe, probe).special_tokens_mask
-        if 0 in one:
-            prefix, suffix = one.index(0), one[::-1].index(0)
-            return Template(prefix, sum(two) - prefix - suffix, suffix)
-    n_one, n_two = len(backend.encode("")), len(backend.encode("", ""))
-    return Template(min(1, n_one), max(0, n_two - n_one), max(0, n_one - 1))
+    backend, template, source = read_tokenizer(folder)
+    return Tokenizer(backend, str(source), template)
 
 
 def _places(starts: Int64, count: int) -> Int64:
     """The `count` places from each start on, laid end to end."""
     return np.asarray((starts[:, None] + np.arange(count)).ravel(), np.int64)
-
-
-class _TokenizerError(Exception):
-    """What the tokenizer raised, whatever its kind."""
-
-
-def _guarded(call: Callable[[], R]) -> R:
-    """Run a call into the tokenizer's native code. Its panics are no `Exception`: they are caught by name."""
-    try:
-        return call()
-    except Exception as error:  # noqa: BLE001 - the bindings raise every kind
-        raise _TokenizerError(str(error)) from None
-    except BaseException as error:
-        if type(error).__name__ != "PanicException":
-            raise
-        raise _TokenizerError(f"the tokenizer gave up ({error})") from None
 
 
 def _complaint(text: str, error: Exception) -> str:

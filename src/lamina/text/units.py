@@ -73,6 +73,17 @@ def pooled_tokens(units: Units, tokens: Tokens, *, whole: bool, pool: Pool, spec
     return first, last
 
 
+def sentence_tokens(units: Units, pool: Pool, *, n_before: int = 0) -> tuple[Int64, Int64]:
+    """The range of tokens to reduce for each whole text as sentence-transformers counts: special tokens are like all
+    others, so the last token is mostly [SEP]. The first `n_before` tokens are left out."""
+    first, last = np.minimum(units.first + n_before, units.last), units.last
+    if pool == "cls":
+        last = np.minimum(first + 1, last)
+    if pool == "last":
+        first = np.maximum(last - 1, first)
+    return first, last
+
+
 def n_ordinary(units: Units, tokens: Tokens) -> Int64:
     """The tokens of each unit [U] without the special ones; a special token's own row counts 1."""
     ordinary = np.concatenate(([0], np.cumsum(~tokens.special)))

@@ -1,0 +1,1 @@
+"""Common mistakes, each of which must be impossible, an error, or explained."""
