@@ -1,6 +1,6 @@
 """What `make demo` runs: every layer of 240 sentences, as texts and as words, and one true thing that the layers show.
 
-    python examples/demo.py [FOLDER]      FOLDER: where the two datasets go, demo-output by default
+python examples/demo.py [FOLDER]      FOLDER: where the two datasets go, demo-output by default
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def main(folder: Path) -> None:
         dataset = lamina.extract(SENTENCES, folder / unit, model=model, unit=unit, dtype="float32", overwrite=True)
         seconds = time.perf_counter() - started
         n_bytes = sum(shard.n_bytes for shard in dataset.manifest.shards)
-        print(f"{dataset}\n  {n_bytes / 1e6:.1f} MB in {seconds:.1f} s, {dataset.manifest.n_tokens / seconds:,.0f} tokens/s")
+        rate = dataset.manifest.n_tokens / seconds
+        print(f"{dataset}\n  {n_bytes / 1e6:.1f} MB in {seconds:.1f} s, {rate:,.0f} tokens/s")
     print(f"  pandas.read_parquet({str(folder / 'word' / 'shards')!r}) opens it.\n")
     senses(lamina.open(folder / "word"))
 
@@ -46,7 +47,8 @@ def senses(words: lamina.Dataset) -> None:
 
 def cosines(vectors: np.ndarray, left: object, right: object, sense: str, other: str) -> float:
     """The mean cosine over all pairs of two different rows."""
-    a, b = (unit(vectors[uses.filter(pc.equal(uses["sense"], s))["row"]]) for uses, s in ((left, sense), (right, other)))
+    a = unit(vectors[left.filter(pc.equal(left["sense"], sense))["row"]])
+    b = unit(vectors[right.filter(pc.equal(right["sense"], other))["row"]])
     table = a @ b.T
     return float(table[~np.eye(len(table), dtype=bool)].mean() if sense == other else table.mean())
 

@@ -6,6 +6,7 @@ Shapes: U units, L layers asked for, D hidden width (L * D where layers are conc
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
@@ -21,6 +22,7 @@ Vectors = npt.NDArray[np.float32] | npt.NDArray[np.float16]
 
 COMBINED = "combined"
 LAYER_PREFIX = "layer_"
+_LAYER_COLUMN = re.compile(r"layer_\d+", re.ASCII)
 
 UNIT_FIELDS: dict[str, pa.DataType] = {
     "text_id": pa.int64(),  # the text's position in the input
@@ -52,7 +54,7 @@ def layer_column(layer: int) -> str:
 
 def vector_columns(names: Iterable[str]) -> list[str]:
     """Those of `names` that hold vectors, in their order."""
-    return [name for name in names if name == COMBINED or name.removeprefix(LAYER_PREFIX).isdigit()]
+    return [name for name in names if name == COMBINED or _LAYER_COLUMN.fullmatch(name)]
 
 
 class Explaining:

@@ -20,11 +20,15 @@ class SourceError(LaminaError):
 
 
 class TextError(LaminaError, ValueError):
-    """One text cannot be turned into tokens; `row` is its position in the input."""
+    """One text cannot be turned into tokens, or not as asked; `row` is its position in the input."""
 
-    def __init__(self, message: str, *, row: int) -> None:
-        super().__init__(message)
-        self.row = row
+    def __init__(self, reason: str, *, row: int) -> None:
+        super().__init__(f"text {row} {reason}")
+        self.reason, self.row = reason, row
+
+    def at(self, row: int) -> TextError:
+        """The same error, for a text whose position in the whole input is `row`."""
+        return TextError(self.reason, row=row)
 
 
 class CheckpointError(LaminaError):

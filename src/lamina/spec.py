@@ -22,6 +22,7 @@ Dtype = Literal["float16", "float32"]
 Layers = str | int | range | Iterable[int]
 Combine = str | Iterable[float]
 
+_NUMBER = re.compile(r"-?\d{1,9}", re.ASCII)
 LAYER_WORDS = ("all", "encoder", "embeddings")
 COMBINATIONS = ("none", "mean", "sum", "concat")
 
@@ -88,6 +89,8 @@ class Spec:
             raise SpecError("there is no maximum over averaged windows: use overlap='centre' with pool='max'")
         if self.unit == "pair" and self.special == "exclude":
             raise SpecError("special tokens stand inside a pair too: to leave them out, use unit='text'")
+        if not isinstance(self.normalize, bool):
+            raise SpecError(f"normalize must be True or False, not {self.normalize!r}")
         for name in ("max_tokens", "stride", "dims"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
@@ -116,7 +119,7 @@ class Spec:
             layers=layers_text(layers),
             unit=unit,
             pool=pool,
-            combine=combine if isinstance(combine, str) else ",".join(repr(float(w)) for w in combine),
+            combine=combine_text(combine),
             special=special,
             long=long,
             max_tokens=max_tokens,
@@ -173,7 +176,9 @@ class Spec:
             return None
         try:
             weights = tuple(float(item) for item in self.combine.split(","))
-        except ValueError:
+            if any(character.isspace() for character in self.combine):
+                raise ValueError
+        except (ValueError, AttributeError):
             raise SpecError(
                 f"combine must be one of {', '.join(COMBINATIONS)} or a list of weights, not {self.combine!r}"
             ) from None
@@ -197,6 +202,16 @@ def layers_text(layers: Layers) -> str:
     return ",".join(str(int(item)) for item in items)
 
 
+def combine_text(combine: Combine) -> str:
+    """The `combine` of a Spec for a Python value: `[1, 0.5]` gives `"1.0,0.5"`."""
+    if isinstance(combine, str):
+        return combine.replace(" ", "")
+    try:
+        return ",".join(repr(float(weight)) for weight in combine)
+    except (TypeError, ValueError):
+        raise SpecError(f"combine must be a word or a list of weights, not {combine!r}") from None
+
+
 def _layer_items(layers: str) -> list[tuple[str, str]]:
     """Each comma-separated item as the words of its first and last layer."""
     whole = {"all": ("0", "-1"), "encoder": ("1", "-1"), "embeddings": ("0", "0")}
@@ -204,7 +219,7 @@ def _layer_items(layers: str) -> list[tuple[str, str]]:
     for item in layers.split(","):
         first, dots, last = item.partition("..")
         span = whole.get(item) or (first, last if dots else first)
-        if not all(word.removeprefix("-").isascii() and word.removeprefix("-").isdigit() for word in span):
+        if not all(_NUMBER.fullmatch(word) for word in span):
             raise SpecError(
                 f"layers {layers!r} cannot be read at {item!r}: expected {', '.join(LAYER_WORDS)}, a number such as 4 "
                 'or -1, a range such as "-4..-1" (both ends included), or several with commas'
@@ -241,7 +256,7 @@ def _write(value: object, name: str) -> str:
 def _read_count(name: str, text: str) -> int | None:
     if text == "auto":
         return None
-    if not (text.isascii() and text.isdigit()):
+    if not _NUMBER.fullmatch(text):
         raise SpecError(f"{name} must be a whole number or 'auto', not {text!r}")
     return int(text)
 

@@ -1,4 +1,4 @@
-"""Proves that the OpenVINO engine takes a precision only where the machine has it, keeps few graphs, and stops clean."""
+"""Proves that the OpenVINO engine takes a precision only where the CPU has it, keeps few graphs, and stops clean."""
 
 from __future__ import annotations
 

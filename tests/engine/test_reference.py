@@ -20,6 +20,7 @@ def theirs(name: str) -> Callable[[np.ndarray], np.ndarray]:
         "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
         "relu": functional.relu,
         "silu": functional.silu,
+        "tanh": functional.tanh,
     }
     return lambda x: np.asarray(functions[name](torch.from_numpy(x)).numpy())
 

@@ -65,6 +65,6 @@ def test_no_control_group_is_no_quota(tmp_path: Path) -> None:
 def test_threads_are_what_affinity_and_quota_both_allow(
     monkeypatch: pytest.MonkeyPatch, quota: float | None, n_affinity: int, threads: int
 ) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(n_affinity)), raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(n_affinity)), raising=False)
     monkeypatch.setattr(lamina.engine.threads, "cgroup_quota", lambda: quota)
     assert available_threads() == threads

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import lamina.extraction.chunk
-from lamina.errors import SourceError, SpecError, TextError
+import lamina.extraction.regroup
+from lamina.errors import LaminaError, SourceError, SpecError, TextError
 from lamina.extraction.extractor import Extractor
+from lamina.text.text import Text
 from tests.samples import BARE, TEXTS
 
 
@@ -96,7 +97,7 @@ def test_an_error_counts_rows_of_the_input_where_texts_repeat(tiny: Extractor) -
 
 
 def test_an_error_counts_rows_of_the_input_over_all_parts(tiny: Extractor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lamina.extraction.chunk, "MAX_TEXTS", 3)
+    monkeypatch.setattr(lamina.extraction.regroup, "MAX_TEXTS", 3)
     with pytest.raises(TextError, match="text 10 ") as caught:
         list(tiny.stream([*(f"text {i}" for i in range(10)), "\udc00"]))
     assert caught.value.row == 10
@@ -106,6 +107,14 @@ def test_an_error_counts_rows_of_the_input_over_all_parts(tiny: Extractor, monke
 def test_an_item_that_is_no_string_is_an_error_that_names_its_row(tiny: Extractor, item: Any, kind: str) -> None:
     with pytest.raises((SourceError, TextError), match=rf"\b1\b.*{kind}"):
         tiny.extract(["the", item])
+
+
+@pytest.mark.parametrize("item", [5, None, b"the"])
+def test_a_text_that_holds_no_string_is_an_error(tiny: Extractor, item: Any) -> None:
+    with pytest.raises((LaminaError, ValueError)):
+        tiny.extract([Text(item)])
+    with pytest.raises((LaminaError, ValueError)):
+        tiny.extract([Text("the", pair=item if item is not None else 5)])
 
 
 def test_one_string_is_refused_rather_than_read_letter_by_letter(tiny: Extractor) -> None:

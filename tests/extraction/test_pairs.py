@@ -62,7 +62,7 @@ def test_a_long_second_text_is_read_in_windows_that_all_hold_the_first(deep: Ext
 
 
 def test_a_first_text_that_leaves_no_room_is_named(deep: Extractor) -> None:
-    with pytest.raises(lamina.LaminaError, match="pair 1: the first text takes"):
+    with pytest.raises(lamina.LaminaError, match="text 1 is a pair whose first text takes"):
         deep.extract(["fine", lamina.Text(prose(80), pair="short")])
 
 

@@ -10,7 +10,7 @@ from itertools import count, islice
 import numpy as np
 import pytest
 
-import lamina.extraction.chunk
+import lamina.extraction.regroup
 import lamina.text.source
 from lamina.embeddings import Embeddings
 from lamina.errors import TextError
@@ -24,7 +24,7 @@ CHUNK = 8
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of a few texts, so that a short stream has many."""
-    monkeypatch.setattr(lamina.extraction.chunk, "MAX_TEXTS", CHUNK)
+    monkeypatch.setattr(lamina.extraction.regroup, "MAX_TEXTS", CHUNK)
     monkeypatch.setattr(lamina.text.source, "ROWS", 4)
 
 

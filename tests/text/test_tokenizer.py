@@ -103,12 +103,12 @@ def test_padding_and_truncation_stored_with_a_tokenizer_are_switched_off(tmp_pat
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, "neither tokenizer.json nor vocab.txt"),
+        ({}, r"has no tokenizer: .*tokenizer\.json.*vocab\.txt"),
         ({"tokenizer.json": b"{}"}, "tokenizer.json cannot be read"),
         ({"tokenizer.json": b"\xff\x00"}, "tokenizer.json cannot be read"),
         ({"vocab.txt": b""}, r"no \[UNK\], \[CLS\], \[SEP\]"),
         ({"vocab.txt": b"[UNK]\n[CLS]\na\n"}, r"no \[SEP\]"),
-        ({"vocab.txt": b"[UNK]\n\xff\n"}, "no UTF-8"),
+        ({"vocab.txt": b"[UNK]\n\xff\n"}, r"vocab\.txt .*(?i:utf-8)"),
         ({"vocab.txt": b"[UNK]\n[CLS]\n[SEP]\n", "tokenizer_config.json": b"{"}, "no JSON"),
         ({"vocab.txt": b"[UNK]\n[CLS]\n[SEP]\n", "tokenizer_config.json": b"[]"}, "no tokenizer configuration"),
         (
@@ -134,9 +134,9 @@ def test_equal_tokenizers_have_equal_hashes_and_others_have_not(tmp_path: Path, 
 
 
 def test_a_text_that_is_none_is_named_by_its_row(own: Tokenizer) -> None:
-    with pytest.raises(TextError, match=r"text 12 holds half a surrogate pair \(U\+DC00\) at character 3") as caught:
-        own.encode(["a", "b", "one\udc00"], first_row=10)
-    assert caught.value.row == 12
+    with pytest.raises(TextError, match=r"text 2 holds half a surrogate pair \(U\+DC00\) at character 3") as caught:
+        own.encode(["a", "b", "one\udc00"])
+    assert caught.value.row == 2
 
 
 def test_offsets_cut_the_pieces_out_of_a_text_that_is_not_normalized(shared_data: Path, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def command(
     from lamina.extraction.extractor import load
     from lamina.jobs.local import run
     from lamina.spec import Spec
-    from lamina.text.source import STDIN, Source
+    from lamina.text.source import Source
 
     specs = {"": Spec.of(**spec_values)}
     if recipes:
@@ -85,7 +85,8 @@ def command(
         shared = {name: spec_values[name] for name in ("long", "max_tokens", "stride", "overlap", "dtype")}
         specs = {name: replace(Spec.parse(words), **shared) for name, words in recipes}
     described = Source(source, format_, text, pair, words, spans, columns, keep)
-    n_characters = None if source == STDIN else described.count_characters()  # finds every broken row, before the work
+    # Finds every broken row before the work begins, and how much there is.
+    n_characters = described.count_characters() if described.can_be_read_twice else None
     extractor = load(model, engine=engine, precision=precision, threads=threads, revision=revision)
     with progress(n_characters, quiet=quiet) as seen:
         datasets = run(

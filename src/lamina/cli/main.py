@@ -14,6 +14,8 @@ import click
 
 from lamina.errors import LaminaError, SpecError
 
+INTERRUPTED = 130
+
 # verb -> what --help says of it. The module is lamina.cli.VERB and is imported only when the verb is used.
 VERBS = {
     "extract": "Extract embeddings of texts into a dataset.",
@@ -53,7 +55,11 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if code == INTERRUPTED:  # a thread may still wait for a silent pipe, and Python would wait for the thread
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
@@ -66,7 +72,7 @@ def run(arguments: list[str]) -> int:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        return _said("interrupted", 130)
+        return _said("interrupted", INTERRUPTED)
     except BrokenPipeError:  # whoever read our output has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ FORMAT = "lamina-dataset"
 VERSION = 1
 FILE = "manifest.json"
 IDF = "idf.npy"  # in how many texts each token id occurs, int64 [V]
+TRANSFORMS = "transforms"  # the folder of fitted transforms
 SHARDS = "shards"  # the folder of shards: nothing else lies in it, so any Parquet reader opens it whole
 
 _SHARD_NAME = re.compile(r"part-\d{5,}\.parquet", re.ASCII)
@@ -118,15 +120,20 @@ def read_manifest(folder: Path) -> Manifest:
         )
     try:
         return _parsed(found)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DatasetError(f"{path} is damaged: {error!r}") from None
 
 
 def _parsed(found: dict[str, Any]) -> Manifest:
+    for holder, kinds in (
+        (found, _KINDS),
+        (found["made"], _MADE_KINDS),
+        *((shard, _SHARD_KINDS) for shard in found["shards"]),
+    ):
+        for name, is_kind in kinds.items():
+            if not is_kind(holder[name]):
+                raise ValueError(f"{name} is {str(holder[name])[:80]!r}")
     shards = tuple(Shard(**shard) for shard in found["shards"])
-    for shard in shards:
-        if not _SHARD_NAME.fullmatch(shard.name):
-            raise ValueError(f"{shard.name[:80]!r} is no name of a shard")
     values = {name: value for name, value in found.items() if name not in ("format", "format_version")}
     values |= {name: tuple(found[name]) for name in ("layers", "travelled")}
     manifest = Manifest(**{**values, "shards": shards, "made": Made(**found["made"])})
@@ -134,6 +141,54 @@ def _parsed(found: dict[str, Any]) -> Manifest:
     if sum(shard.n_rows for shard in shards) != manifest.n_rows:
         raise ValueError(f"{manifest.n_rows} rows, but {sum(shard.n_rows for shard in shards)} in the shards")
     return manifest
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_text_or_none(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _list_of(is_kind: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, list) and all(map(is_kind, value))
+
+
+def _dict_of(is_kind: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, dict) and all(map(is_kind, value.values()))
+
+
+# What each value of the file must be. A name that is lacking is a KeyError, one too many a TypeError of the dataclass.
+_KINDS: dict[str, Callable[[object], bool]] = {
+    "spec": _is_text,
+    "layers": _list_of(_is_count),
+    "width": lambda value: _is_count(value) and value != 0,
+    "made": lambda value: isinstance(value, dict),
+    "travelled": _list_of(_is_text),
+    "idf": lambda value: value is None or isinstance(value, dict),
+    "n_texts": _is_count,
+    "n_rows": _is_count,
+    "n_tokens": _is_count,
+    "statuses": _dict_of(_is_count),
+    "shards": _list_of(lambda value: isinstance(value, dict)),
+    "complete": lambda value: isinstance(value, bool),
+}
+_MADE_KINDS: dict[str, Callable[[object], bool]] = {
+    **dict.fromkeys(("model", "family", "weights_sha256", "tokenizer_sha256", "engine", "precision"), _is_text),
+    "revision": _is_text_or_none,
+    "versions": _dict_of(_is_text),
+}
+_SHARD_KINDS: dict[str, Callable[[object], bool]] = {
+    "name": lambda value: isinstance(value, str) and _SHARD_NAME.fullmatch(value) is not None,
+    "n_rows": _is_count,
+    "n_bytes": _is_count,
+    "sha256": _is_text,
+}
 
 
 def _all(_: int) -> None:

@@ -16,10 +16,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lamina.dataset.durable import write_whole
-from lamina.dataset.manifest import FILE, IDF, SHARDS, Manifest, Shard, read_manifest, write_manifest
+from lamina.dataset.manifest import FILE, IDF, SHARDS, TRANSFORMS, Manifest, Shard, read_manifest, write_manifest
 from lamina.embeddings import PAIR_FIELDS, TOKEN_FIELDS, UNIT_FIELDS, Embeddings, vector_columns, vector_field
 from lamina.errors import DatasetError
 
+LEFTOVERS = (SHARDS, IDF, TRANSFORMS)  # what an older dataset in the same folder may have left
 SHARD_BYTES = 128 << 20  # of vectors, about, in one shard
 
 
@@ -35,9 +36,9 @@ class DatasetWriter:
         self._held: list[pa.Table] = []
         self._held_bytes = 0
         self._statuses: Counter[str] = Counter()
-        _make_room(folder, overwrite=overwrite)
+        check_folder(folder, overwrite=overwrite)
         self.manifest = manifest
-        write_manifest(folder, manifest)
+        _begin(folder, manifest)
 
     def __enter__(self) -> DatasetWriter:
         return self
@@ -126,18 +127,33 @@ def _no_rows(manifest: Manifest) -> pa.Table:
     return pa.schema(fields).empty_table()
 
 
-def _make_room(folder: Path, *, overwrite: bool) -> None:
+def check_folder(folder: Path, *, overwrite: bool) -> None:
+    """Raise DatasetError where a dataset may not be written into `folder`. Touches nothing."""
     if folder.exists() and not folder.is_dir():
         raise DatasetError(f"{folder} is a file; a dataset is a folder")
-    if folder.is_dir() and any(folder.iterdir()):
-        if not (folder / FILE).is_file():
-            raise DatasetError(f"{folder} holds other files and no dataset: give a folder that is new or empty")
-        if not overwrite and read_manifest(folder).shards:
-            raise DatasetError(f"{folder} is a dataset already: give another folder, or ask to overwrite it")
-        (folder / FILE).unlink()
-        (folder / IDF).unlink(missing_ok=True)
-        shutil.rmtree(folder / SHARDS, ignore_errors=True)
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not (folder / FILE).is_file():
+        raise DatasetError(f"{folder} holds other files and no dataset: give a folder that is new or empty")
+    if read_manifest(folder).shards and not overwrite:
+        raise DatasetError(f"{folder} is a dataset already: give another folder, or ask to overwrite it")
+
+
+def _begin(folder: Path, manifest: Manifest) -> None:
+    """Make the folder a dataset that is being written. The manifest first: from then on nothing of an older dataset
+    counts, so an interruption leaves one that is unfinished and can be begun again."""
     try:
-        (folder / SHARDS).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_manifest(folder, manifest)
+        for name in LEFTOVERS:
+            _remove(folder / name)
+        (folder / SHARDS).mkdir()
     except OSError as error:
         raise DatasetError(f"{folder} cannot be made: {error.strerror}") from None
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)  # of a link, the link

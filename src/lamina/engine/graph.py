@@ -93,7 +93,7 @@ class GraphOperations:
         distances: Distances,
         attention: Attention,
     ) -> Node:
-        """The tables are laid out by distance first; then a row of scores needs a shift instead of a look-up a place."""
+        """The tables are laid out by distance first: then each row of scores needs a shift, not a look-up a place."""
         steps = op.range(ints(0), op.multiply(self._S, ints(2)), ints(1), "i32")  # [2S]
         apart = op.subtract(op.subtract(self._S, ints(1)), steps)  # S - 1 down to -S
         terms = []
@@ -164,7 +164,9 @@ class GraphOperations:
 
     def _skewed(self, x: Node) -> Node:
         """[B, H, S, 2S] with row i shifted left by S - 1 - i: [B, H, S, S]. Source: Dai et al. 2019, appendix B."""
-        row = op.subtract(op.multiply(self._S, ints(2)), ints(1))  # laid out in rows one shorter, they shift by themselves
+        row = op.subtract(
+            op.multiply(self._S, ints(2)), ints(1)
+        )  # written in rows one shorter, each shifts by one more
         first = op.subtract(self._S, ints(1))
         flat = op.reshape(x, ints([0, 0, -1]), True)  # [B, H, 2S²]
         flat = self._sliced(flat, first, op.add(first, op.multiply(self._S, row)), axis=2)
@@ -172,7 +174,8 @@ class GraphOperations:
         return self._sliced(op.reshape(flat, shape, True), ints(0), self._S, axis=3)
 
     def _sliced(self, x: Node, start: Node, stop: Node, *, axis: int) -> Node:
-        return op.slice(x, op.reshape(start, ints([1]), False), op.reshape(stop, ints([1]), False), ints([1]), ints([axis]))
+        bounds = (op.reshape(bound, ints([1]), False) for bound in (start, stop))
+        return op.slice(x, *bounds, ints([1]), ints([axis]))
 
     def _constant(self, name: str) -> Node:
         return self._once(name, lambda: op.constant(self._weights[name], shared_memory=True))

@@ -157,7 +157,7 @@ def _reduced(state: Node, parameters: list[Node], kind: Reduction) -> Node:
 
 
 def _inputs(batch: Batch, program: Program) -> dict[str, Any]:
-    inputs = {"ids": batch.ids, "types": batch.types, "lengths": batch.lengths}
+    inputs: dict[str, Any] = {"ids": batch.ids, "types": batch.types, "lengths": batch.lengths}
     for r, (rows, kind) in enumerate(zip(batch.rows, program.reductions, strict=True)):
         if kind == "max":
             inputs[f"places_{r}"] = _rectangle(rows)

@@ -6,7 +6,7 @@ matrices, and every state), so that its accuracy can be seen where no such machi
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from itertools import islice
 from math import erf, sqrt
@@ -126,9 +126,7 @@ class NumpyOperations:
             bias += np.take_along_axis(scores, rows.swapaxes(-1, -2), axis=-1).swapaxes(-1, -2)
         return self._rounded(bias * np.float32(attention.scale))
 
-    def attend(
-        self, q: Float32, k: Float32, v: Float32, attention: Attention, bias: Float32 | None = None
-    ) -> Float32:
+    def attend(self, q: Float32, k: Float32, v: Float32, attention: Attention, bias: Float32 | None = None) -> Float32:
         q, k, v = (by_head(x, attention) for x in (q, k, v))  # [B, H, S, K]
         if attention.theta is not None:
             q, k = (self._rounded(turned(x, attention.theta)) for x in (q, k))
@@ -154,10 +152,11 @@ class NumpyOperations:
 
     def _places(self, index: Index) -> Int32:
         if isinstance(index, Counted):
-            counts = self.batch.ids != index.uncounted
-            return np.cumsum(counts, axis=1, dtype=np.int32) * counts + np.int32(index.uncounted)
-        positions = np.broadcast_to(np.arange(self.batch.ids.shape[1], dtype=np.int32), self.batch.ids.shape)
-        return {"token": self.batch.ids, "type": self.batch.types, "position": positions}[index]
+            counts = (self.batch.ids != index.uncounted).astype(np.int32)
+            positions: Int32 = np.cumsum(counts, axis=1, dtype=np.int32) * counts + np.int32(index.uncounted)
+            return positions
+        places = np.broadcast_to(np.arange(self.batch.ids.shape[1], dtype=np.int32), self.batch.ids.shape)
+        return {"token": self.batch.ids, "type": self.batch.types, "position": places}[index]
 
     def _rounded(self, x: Float32) -> Float32:
         return bfloat16(x) if self.precision == "bfloat16" else x
@@ -201,7 +200,7 @@ def silu(x: Float32) -> Float32:
     return x / denominator
 
 
-ACTIVATE = {
+ACTIVATE: dict[Activation, Callable[[Float32], Float32]] = {
     "gelu": gelu,
     "gelu_tanh": gelu_tanh,
     "relu": lambda x: np.maximum(x, np.float32(0)),

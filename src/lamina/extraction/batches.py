@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lamina.engine.batch import Batch, Float32
+from lamina.engine.batch import Batch
 from lamina.engine.batch import Rows as ReducedRows
-from lamina.extraction.chunk import Chunk, ChunkView, ragged
+from lamina.extraction.chunk import Chunk, ChunkView
+from lamina.extraction.weighting import ragged
 from lamina.text.tokenizer import Int64
 from lamina.text.windows import fill
 
@@ -56,14 +57,11 @@ def _batch(chunk: Chunk, windows: Int64, segments: tuple[Int64, ...], S: int) ->
     # Token t of `Tokens`, taken from window w, stands at place t + shift[w] of the batch laid flat.
     shift = np.zeros(len(chunk.windows), np.int64)
     shift[windows] = np.arange(windows.size) * S - chunk.windows.origin[windows]
-    rows = tuple(
-        _rows(view, weights, of_view, shift)
-        for view, weights, of_view in zip(chunk.views, chunk.token_weights, segments, strict=True)
-    )
+    rows = tuple(_rows(view, of_view, shift) for view, of_view in zip(chunk.views, segments, strict=True))
     return Batch(ids, types, chunk.windows.length[windows].astype(np.int32), rows)
 
 
-def _rows(view: ChunkView, weights: Float32 | None, segments: Int64, shift: Int64) -> ReducedRows:
+def _rows(view: ChunkView, segments: Int64, shift: Int64) -> ReducedRows:
     held = view.segments
     first = held.first[segments]
     counts = held.last[segments] - first
@@ -71,8 +69,8 @@ def _rows(view: ChunkView, weights: Float32 | None, segments: Int64, shift: Int6
     places = tokens + np.repeat(shift[held.window[segments]], counts)
     offsets = np.cumsum(counts) - counts
     of_place = None
-    if weights is not None:
-        of_place = weights[tokens]
+    if view.weights is not None:
+        of_place = view.weights[tokens]
     if view.pool == "position":  # 1 for a unit's first token, 2 for its second …
         place = (tokens - np.repeat(view.origin[held.unit[segments]], counts) + 1).astype(np.float32)
         of_place = place if of_place is None else of_place * place

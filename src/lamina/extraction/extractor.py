@@ -7,26 +7,27 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Queue
+from threading import Event, Semaphore, Thread
 from typing import Literal, TypeVar, get_args
 
 import pyarrow as pa
 
 from lamina.embeddings import Embeddings, concatenate
 from lamina.engine.batch import Batch, Engine, Precision
-from lamina.errors import CheckpointError, EngineError, SpecError
+from lamina.errors import CheckpointError, SpecError
 from lamina.extraction.assemble import Assembly
 from lamina.extraction.batches import BATCH_TOKENS, make_batches
-from lamina.extraction.chunk import Chunk, chunked, make_chunk
+from lamina.extraction.chunk import Chunk, make_chunk
 from lamina.extraction.idf import Idf, fit_idf
 from lamina.extraction.plan import Plan, make_plan
-from lamina.model.architecture import Architecture
+from lamina.extraction.regroup import regrouped
+from lamina.model.architecture import Architecture, architecture_of, family_of
 from lamina.model.checkpoint import Checkpoint, find_checkpoint
 from lamina.model.config import read_config
-from lamina.model.families import architecture_of, family_of
 from lamina.model.sentence import SentenceRecipe, read_recipe
 from lamina.model.weights import Weights, read_weights
 from lamina.spec import Combine, Layers, Long, Overlap, Pool, Spec, Special, Unit
@@ -209,7 +210,7 @@ class Extractor:
     def _chunks(self, rows: Iterable[Rows], plan: Plan, idf: Idf | None, even_if_empty: bool) -> Iterator[Chunk]:
         tokenizer = self.tokenizer.lowercased() if plan.lowercase else self.tokenizer
         first_row = 0
-        for group in chunked(rows, plan):
+        for group in regrouped(rows, plan):
             yield make_chunk(group, plan, tokenizer, first_row=first_row, idf=idf)
             first_row += len(group.texts)
         if first_row == 0 and even_if_empty:
@@ -235,11 +236,11 @@ def load(
     was asked for.
     """
     if engine not in ENGINES:
-        raise EngineError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
+        raise SpecError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
     if precision not in PRECISIONS:
-        raise EngineError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+        raise SpecError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
     if threads is not None and threads < 1:
-        raise EngineError(f"threads must be at least 1, not {threads}")
+        raise SpecError(f"threads must be at least 1, not {threads}")
     checkpoint = find_checkpoint(name, revision=revision)
     config = read_config(checkpoint.config_path)
     arch = architecture_of(config)
@@ -269,9 +270,36 @@ def _engine(
 
 
 def _one_ahead(items: Iterator[I]) -> Iterator[I]:
-    """The items of an iterator, each made in a background thread while the one before it is used."""
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="lamina-prepare") as pool:
-        future = pool.submit(next, items, None)
-        while (item := future.result()) is not None:
-            future = pool.submit(next, items, None)
+    """The items of an iterator, each made in a background thread while the one before it is used.
+
+    A daemon thread, not an executor's: one that waits for a silent pipe must not keep an interrupted process alive.
+    """
+    made: Queue[tuple[I | None, BaseException | None]] = Queue(maxsize=1)
+    wanted = Semaphore(1)
+    left = Event()
+
+    def make() -> None:
+        try:
+            while wanted.acquire() and not left.is_set():
+                item = next(items, None)
+                made.put((item, None))
+                if item is None:
+                    return
+        except BaseException as error:  # noqa: BLE001 - it is raised where the item is awaited
+            made.put((None, error))
+
+    thread = Thread(target=make, name="lamina-prepare", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = made.get()
+            if error is not None:
+                raise error
+            if item is None:
+                return
+            wanted.release()
             yield item
+    finally:
+        left.set()
+        wanted.release()
+        thread.join(timeout=1)  # longer only where the source itself is waiting for input

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lamina.engine.batch import Float32
+from lamina.errors import TextError
 from lamina.text.source import Rows
 from lamina.text.tokenizer import Int64, Tokenizer
 
@@ -30,7 +31,10 @@ def fit_idf(rows: Iterable[Rows], tokenizer: Tokenizer) -> Idf:
     counts = np.zeros(tokenizer.n_ids, np.int64)
     n_texts = 0
     for group in rows:
-        tokens = tokenizer.encode(group.texts, first_row=n_texts)
+        try:
+            tokens = tokenizer.encode(group.texts)
+        except TextError as error:
+            raise error.at(n_texts + error.row) from None
         once = np.unique(tokens.text_index * counts.size + tokens.ids)  # each token once a text
         counts += np.bincount(once % counts.size, minlength=counts.size)
         n_texts += len(group.texts)

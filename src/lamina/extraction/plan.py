@@ -69,6 +69,10 @@ class Plan:
     include_prompt: bool = True
     lowercase: bool = False
 
+    @property
+    def leaves_out_prompt(self) -> bool:
+        return bool(self.prompt) and not self.include_prompt
+
 
 def make_plan(
     specs: Mapping[str, Spec], arch: Architecture, template: Template, *, recipe: SentenceRecipe | None = None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from lamina.embeddings import PAIR_FIELDS, TOKEN_FIELDS, UNIT_FIELDS
+from lamina.embeddings import COMBINED, LAYER_PREFIX, PAIR_FIELDS, TOKEN_FIELDS, UNIT_FIELDS
 from lamina.spec import Unit
 from lamina.text.text import Text
 from lamina.text.tokenizer import Int64, Tokenizer, Tokens
@@ -45,6 +46,30 @@ def units_table(
         fields |= PAIR_FIELDS
     arrays = [pa.array(columns[name]).cast(kind) for name, kind in fields.items()]
     return pa.Table.from_arrays(arrays, names=list(fields))
+
+
+def with_columns(table: pa.Table, columns: pa.Table, row_text: Int64) -> pa.Table:
+    """The units table with the columns that travel along; `row_text` [U'] says which row of them each unit takes."""
+    if not columns.num_columns:
+        return table
+    unchanged = row_text.size == columns.num_rows and (np.diff(row_text) == 1).all()
+    spread = columns if unchanged else columns.take(pa.array(row_text))
+    for old, new in travelled_names(columns.column_names).items():
+        table = table.append_column(new, spread.column(old))
+    return table
+
+
+def travelled_names(names: Sequence[str]) -> dict[str, str]:
+    """What each travelling column is called in the units table: `input_` is put before a name that is taken."""
+    taken = {*UNIT_FIELDS, *TOKEN_FIELDS, *PAIR_FIELDS, COMBINED}
+    found: dict[str, str] = {}
+    for name in names:
+        new = name
+        while new in taken or new.startswith(LAYER_PREFIX) or (new != name and new in names):
+            new = f"input_{new}"
+        found[name] = new
+        taken.add(new)
+    return found
 
 
 def _surfaces(unit: Unit, texts: list[Text], text: Int64, second: Any, starts: Int64, ends: Int64) -> list[str]:

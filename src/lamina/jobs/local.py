@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from importlib.metadata import version
+from itertools import chain, islice
 from pathlib import Path
 
 from lamina.dataset.manifest import Made, Manifest
 from lamina.dataset.reader import Dataset, open_dataset
-from lamina.dataset.writer import DatasetWriter
-from lamina.errors import SourceError, SpecError
+from lamina.dataset.writer import DatasetWriter, check_folder
+from lamina.errors import DatasetError, SourceError, SpecError
 from lamina.extraction.batches import BATCH_TOKENS
 from lamina.extraction.extractor import Done, Extractor, load
 from lamina.extraction.idf import Idf, fit_idf
@@ -62,6 +63,8 @@ def extract(
     )  # fmt: skip
     if isinstance(source, str | Path):
         source = Source(str(source), format, text, columns=columns, keep=keep)
+    elif any(given is not None for given in (text, format, columns, keep)):
+        raise SpecError("text, format, columns and keep say how to read a file; this source is none")
     extractor = model if isinstance(model, Extractor) else load(model)
     return run(source, Path(out), extractor, {"": spec}, batch_tokens=batch_tokens, overwrite=overwrite)[""]
 
@@ -81,6 +84,10 @@ def run(
     `on_batch` hears of each batch that is done.
     """
     plan = extractor.plan(specs)  # what contradicts the model is found before a folder is touched
+    folders = {name: out / name for name in specs}
+    for folder in folders.values():
+        check_folder(folder, overwrite=overwrite)
+    _check_apart(source, out)
     rows, idf = _rows(source, extractor, specs)
     parts = extractor.stream_rows(
         rows, specs, batch_tokens=batch_tokens, idf=idf, on_batch=on_batch, even_if_empty=True
@@ -88,14 +95,23 @@ def run(
     with ExitStack() as stack:
         writers = {}
         for name, view in plan.views.items():
-            writer = DatasetWriter(out / name, _manifest(extractor, view), overwrite=overwrite)
+            writer = DatasetWriter(folders[name], _manifest(extractor, view), overwrite=overwrite)
             if idf is not None and view.spec.pool == "idf":
                 writer.keep_idf(idf.n_texts, idf.counts)
             writers[name] = stack.enter_context(writer)
         for part in parts:
             for name, embeddings in part.items():
                 writers[name].add(embeddings)
-    return {name: open_dataset(out / name) for name in specs}
+    return {name: open_dataset(folder) for name, folder in folders.items()}
+
+
+def _check_apart(source: Source | Iterable[str | Text], out: Path) -> None:
+    if (
+        isinstance(source, Source)
+        and source.path != STDIN
+        and Path(source.path).resolve().is_relative_to(out.resolve())
+    ):
+        raise DatasetError(f"{source.path} lies in {out}, which would be overwritten: give another folder")
 
 
 def _rows(
@@ -104,9 +120,12 @@ def _rows(
     """The rows of a source, and how rare its tokens are where a Spec needs to know, for which it is read twice."""
     needs_idf = any(spec.pool == "idf" for spec in specs.values())
     if isinstance(source, Source):
-        if needs_idf and source.path == STDIN:
-            raise SpecError("pool 'idf' reads the input twice, which standard input cannot give: put it in a file")
-        return source.rows(), fit_idf(source.rows(), extractor.tokenizer) if needs_idf else None
+        if needs_idf and not source.can_be_read_twice:
+            raise SpecError(f"pool 'idf' reads the input twice, which {source.path} cannot give: put it in a file")
+        rows: Iterable[Rows] = source.rows()
+        if source.can_be_read_twice:  # what cannot be read at all leaves an older dataset as it is
+            rows = chain(list(islice(rows, 1)), rows)
+        return rows, fit_idf(source.rows(), extractor.tokenizer) if needs_idf else None
     if not needs_idf:
         return rows_of(source), None
     if isinstance(source, str):

@@ -40,7 +40,9 @@ def _is_theta(value: Any) -> bool:
 
 
 def _is_rope(value: Any) -> bool:
-    """Whether these are the parameters of plain rotary positions."""
+    """Whether these are the parameters of plain rotary positions, or of each kind of layers'."""
+    if isinstance(value, dict) and value and value.keys() <= {*_LAYER_KINDS}:
+        return all(_is_rope(of_kind) for of_kind in value.values() if of_kind is not None)
     return (
         isinstance(value, dict)
         and value.keys() <= {"rope_type", "rope_theta"}
@@ -58,15 +60,12 @@ _ACTIVATION = _word(
 _LAYER_KINDS = ("full_attention", "sliding_attention")
 _ROPE: tuple[str, Check] = (
     "a rope_theta from 1 to 1e12 with rope_type default, or one for each of " + " and ".join(_LAYER_KINDS),
-    lambda v: (
-        _is_rope(v)
-        or (isinstance(v, dict) and v.keys() <= {*_LAYER_KINDS} and all(_is_rope(x) for x in v.values() if x is not None))
-    ),
+    _is_rope,
 )
+_TERMS: tuple[list[str], ...] = ([], [""], ["c2p"], ["p2c"], ["c2p", "p2c"], ["p2c", "c2p"])
 _POSITION_TERMS: tuple[str, Check] = (
     "c2p, p2c or both, as a list or joined by |",
-    lambda v: (v.lower().replace(" ", "").split("|") if type(v) is str else v)
-    in ([], [""], ["c2p"], ["p2c"], ["c2p", "p2c"], ["p2c", "c2p"]),
+    lambda v: (v.lower().replace(" ", "").split("|") if type(v) is str else v) in _TERMS,
 )
 
 

@@ -1,7 +1,8 @@
 """How each family's checkpoints call their tensors, and how we do.
 
-Comes in: a stored tensor's name. Goes out: ours, such as `layers.3.attention.query.weight`. What our names leave outside
-`embeddings`, `layers` and the like (pooler, cls, lm_head, classifier …) is a head: checkpoints may have it, nobody reads it.
+Comes in: a stored tensor's name. Goes out: ours, such as `layers.3.attention.query.weight`. What then still stands
+outside `embeddings`, `layers` and the like (pooler, cls, lm_head, classifier …) is a head: it may be there, nobody
+reads it.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ class Operations(Protocol[A]):
         ...
 
     def distance_bias(self, name: str, distances: Distances, n_heads: int) -> A:
-        """What the table `name` `[n_rows, H]` adds to the score of each query and key by their distance: `[H, S, S]`."""
+        """What the table `name` `[n_rows, H]` adds to each score by the query's distance to the key: `[H, S, S]`."""
         ...
 
     def disentangle(

@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Positions as RoBERTa counts them: the token `uncounted` (padding) takes none, the first other one is uncounted + 1."""
+    """Positions as RoBERTa counts them: from uncounted + 1 on; the token `uncounted` (padding) takes none."""
 
     uncounted: int
 
@@ -40,12 +41,12 @@ class Distances:
     n_buckets: int
     furthest: int
 
-    def rows(self, distance: npt.NDArray[np.int64]) -> Int32:
+    def rows(self, distance: Int64) -> Int32:
         """The row for each distance, query's place minus key's place; of the same shape."""
         return RULES[self.rule](distance, self.n_buckets, self.furthest).astype(np.int32)
 
 
-def places_apart(n: int) -> npt.NDArray[np.int64]:
+def places_apart(n: int) -> Int64:
     """Query's place minus key's place, [n, n]."""
     places = np.arange(n)
     return places[:, None] - places
@@ -63,12 +64,12 @@ def rotary_angles(theta: float, n: int, width: int) -> tuple[Float32, Float32]:
     return np.cos(both).astype(np.float32), np.sin(both).astype(np.float32)
 
 
-def _clipped(distance: npt.NDArray[np.int64], n_buckets: int, furthest: int) -> npt.NDArray[np.int64]:
+def _clipped(distance: Int64, n_buckets: int, furthest: int) -> Int64:  # noqa: ARG001  (as the other rules)
     """Source: He et al. 2020 (DeBERTa), equation 3."""
     return np.clip(distance + n_buckets, 0, 2 * n_buckets - 1)
 
 
-def _ceiled(distance: npt.NDArray[np.int64], n_buckets: int, furthest: int) -> npt.NDArray[np.int64]:
+def _ceiled(distance: Int64, n_buckets: int, furthest: int) -> Int64:
     """Source: the authors' code of DeBERTa v2, `make_log_bucket_position`."""
     exact = n_buckets // 2
     away = np.maximum(np.abs(distance), exact)  # logarithms of the others are never used
@@ -78,7 +79,7 @@ def _ceiled(distance: npt.NDArray[np.int64], n_buckets: int, furthest: int) -> n
     return _clipped(np.where(np.abs(distance) <= exact, distance, beyond), n_buckets, furthest)
 
 
-def _floored(distance: npt.NDArray[np.int64], n_buckets: int, furthest: int) -> npt.NDArray[np.int64]:
+def _floored(distance: Int64, n_buckets: int, furthest: int) -> Int64:
     """Source: Raffel et al. 2019 (T5), section 2.1, and its code; MPNet took it over."""
     one_way = n_buckets // 2
     exact = one_way // 2

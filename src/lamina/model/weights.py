@@ -1,7 +1,7 @@
 """Weights: a checkpoint's safetensors files, memory-mapped, under our names, checked against the encoder at once.
 
 Comes in: paths of safetensors files and what the encoder expects. Goes out: float32 arrays by canonical name. A
-float32 tensor is never copied; 16-bit ones are widened when they are asked for.
+float32 tensor is not copied, except where a fused one is split by head; 16-bit ones are widened when they are asked for.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from lamina.errors import WeightsError
-from lamina.model.architecture import Architecture
-from lamina.model.families import Family
+from lamina.model.architecture import Architecture, Family
 from lamina.model.inventory import weight_shapes
 from lamina.model.names import Names
 

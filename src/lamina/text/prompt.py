@@ -16,18 +16,16 @@ from lamina.text.text import Text, as_text
 from lamina.text.tokenizer import Tokenizer, Tokens
 
 
-def encode_after(prompt: str, texts: Sequence[str | Text], tokenizer: Tokenizer, *, first_row: int = 0) -> Tokens:
+def encode_after(prompt: str, texts: Sequence[str | Text], tokenizer: Tokenizer) -> Tokens:
     """The tokens of texts, each read with `prompt` right before it. Raises TextError as `Tokenizer.encode` does.
 
     A token that reaches over the seam belongs to the text.
     """
     size = len(prompt)
     try:
-        tokens = tokenizer.encode(
-            [Text(prompt + text.text, text.pair) for text in map(as_text, texts)], first_row=first_row
-        )
+        tokens = tokenizer.encode([Text(prompt + text.text, text.pair) for text in map(as_text, texts)])
     except TextError:
-        tokenizer.encode(texts, first_row=first_row)  # says the same, with the place counted in the text alone
+        tokenizer.encode(texts)  # says the same, with the place counted in the text alone
         raise
     return replace(
         tokens,

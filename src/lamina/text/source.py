@@ -7,7 +7,6 @@ number of texts with the columns that travel along with them.
 from __future__ import annotations
 
 import csv
-import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from typing import Any, BinaryIO, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lamina.errors import SourceError
+from lamina.errors import SourceError, SpecError
 from lamina.text.text import Text, as_text
 
 ROWS = 1024  # at most, in one `Rows`
@@ -67,12 +66,18 @@ class Source:
         """Read the file, from its beginning. Raises SourceError, with the row, for what cannot be read."""
         kind = self.format or _format_of(self.path)
         if kind not in READERS:
-            raise SourceError(f"format {kind!r} is not one of {', '.join(READERS)}")
+            raise SpecError(f"format {kind!r} is not one of {', '.join(READERS)}")
         if self.words is not None and self.text is not None:
             raise SourceError(f"give the column of the text ({self.text!r}) or of its words ({self.words!r}), not both")
         if self.columns is not None and kind not in ("csv", "tsv"):
             raise SourceError(f"columns can be named for csv and tsv files without a header; {self.path} is {kind}")
         return READERS[kind](self)
+
+    @property
+    def can_be_read_twice(self) -> bool:
+        """Whether it is no pipe: what comes through one comes once."""
+        path = Path(self.path)
+        return self.path != STDIN and (path.is_file() or not path.exists())
 
     def count_characters(self) -> int:
         """The characters of all texts: reads the file once, and finds every row that cannot be read."""
@@ -89,7 +94,7 @@ def rows_of(texts: Iterable[str | Text]) -> Iterator[Rows]:
 
 def _txt(source: Source) -> Iterator[Rows]:
     """A text a line; lines end at \\n or \\r\\n and nowhere else."""
-    for name in (source.text, source.pair, source.words, source.spans):
+    for name in (source.text, source.pair, source.words, source.spans, *(source.keep or ())):
         if name is not None:
             raise SourceError(f"{source.path} is plain text and has no column {name!r}: a line is a text")
     with _opened(source) as file:
@@ -108,7 +113,8 @@ def _tsv(source: Source) -> Iterator[Rows]:
 def _delimited(source: Source, *, delimiter: str, quoting: Literal[0, 3]) -> Iterator[Rows]:
     """Every value is a string, as it is written: what looks like a number in row 1 may not be one in row 100,000."""
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the module's own bound, 131,072 characters, is below one text
-    with _opened(source) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as lines:
+    with _opened(source) as file:
+        lines = (_decode(line, row, source) for row, line in enumerate(file))
         reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
         try:
             names = list(source.columns or next(reader, []))
@@ -120,8 +126,6 @@ def _delimited(source: Source, *, delimiter: str, quoting: Literal[0, 3]) -> Ite
             yield from _bounded(texts, _travelling(names, used, source))
         except csv.Error as error:
             raise SourceError(f"{source.path}, line {reader.line_num}: {error}") from None
-        except UnicodeDecodeError as error:
-            raise SourceError(f"{source.path}, near line {reader.line_num + 1}: {_no_utf8(error)}") from None
 
 
 def _records(reader: Any, names: list[str], source: Source) -> Iterator[dict[str, str]]:
@@ -269,13 +273,17 @@ def _used_columns(names: Sequence[str], source: Source) -> dict[str, str]:
 
 
 def _travelling(names: Sequence[str], used: Mapping[str, str], source: Source) -> list[str]:
-    others = [name for name in names if name not in used.values()]
+    kept = names if source.keep is None else source.keep
+    others = [name for name in names if name in kept and name not in used.values()]
+    for name in others:
+        if any("\ud800" <= character <= "\udfff" for character in name):
+            raise SourceError(f"{source.path} has a column named {name!r}, which is no Unicode text")
     if source.keep is None:
         return others
     missing = [name for name in source.keep if name not in names]
     if missing:
         raise SourceError(f"{source.path} has no column {missing[0]!r} to keep; it has {', '.join(names)}")
-    return [name for name in others if name in source.keep]
+    return others
 
 
 def _text(record: Mapping[str, Any], used: Mapping[str, str], row: int, source: Source) -> str | Text:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from lamina.errors import TextError
+
 Ranges = tuple[tuple[int, int], ...]
 
 
@@ -24,6 +26,8 @@ class Text:
     spans: Ranges | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.text, str) or not isinstance(self.pair, str | None):
+            raise TextError(f"holds {str(self.text)[:40]!r} and {str(self.pair)[:40]!r}, which are not both strings", row=0)
         for name in ("words", "spans"):
             ranges = getattr(self, name)
             for start, end in ranges or ():

@@ -106,11 +106,11 @@ class Tokenizer:
         """The hash of everything that decides how it cuts a text."""
         return hashlib.sha256(self.backend.to_str().encode()).hexdigest()
 
-    def encode(self, texts: Sequence[str | Text], *, first_row: int = 0) -> Tokens:
-        """The tokens of `texts`. Raises TextError, its row counted from `first_row`, for a string that is no text."""
+    def encode(self, texts: Sequence[str | Text]) -> Tokens:
+        """The tokens of `texts`. Raises TextError, its row counted from 0, for a string that is no text."""
         held = [as_text(text) for text in texts]
         inputs = [text.text if text.pair is None else (text.text, text.pair) for text in held]
-        encodings = self._encodings(inputs, first_row)
+        encodings = self._encodings(inputs)
         counts = np.fromiter((len(e) for e in encodings), np.int64, len(encodings))
         bounds = np.concatenate(([0], np.cumsum(counts)))
         total = int(bounds[-1])
@@ -158,16 +158,16 @@ class Tokenizer:
         """A token's own name: `##ing`, `[CLS]`."""
         return str(self.backend.id_to_token(token_id))
 
-    def _encodings(self, texts: list[str | tuple[str, str]], first_row: int) -> list[Encoding]:
+    def _encodings(self, texts: list[str | tuple[str, str]]) -> list[Encoding]:
         try:
             return guarded(lambda: self.backend.encode_batch(texts))
         except TokenizerError:
-            for row, text in enumerate(texts, first_row):  # which one was it?
+            for row, text in enumerate(texts):  # which one was it?
                 try:
                     guarded(lambda: self.backend.encode_batch([text]))  # noqa: B023 - called at once
                 except TokenizerError as error:
                     said = "; ".join(_complaint(part, error) for part in ([text] if isinstance(text, str) else text))
-                    raise TextError(f"text {row} {said}", row=row) from None
+                    raise TextError(said, row=row) from None
             raise
 
 

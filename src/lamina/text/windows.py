@@ -52,9 +52,7 @@ class Segments:
     last: Int64
 
 
-def make_windows(
-    tokens: Tokens, *, max_tokens: int, stride: int | None, overlap: Overlap = "centre", first_row: int = 0
-) -> Windows:
+def make_windows(tokens: Tokens, *, max_tokens: int, stride: int | None, overlap: Overlap = "centre") -> Windows:
     """Windows of at most `max_tokens` tokens, special ones included, `stride` tokens apart (None: three quarters).
 
     The last window ends with the text and is full, so all windows of a long text are equally long. Raises TextError
@@ -64,7 +62,7 @@ def make_windows(
     room = max_tokens - tokens.fixed - tokens.n_suffix  # [N]
     if not (counts > room).any():
         return Windows(np.arange(counts.size), low, np.diff(tokens.bounds), low, tokens.bounds[1:])
-    check_room(tokens, max_tokens, first_row)
+    check_room(tokens, max_tokens)
     step = np.maximum(1, room * 3 // 4 if stride is None else np.minimum(stride, room))
     n_windows = np.where(counts > room, 1 + -(-(counts - room) // step), 1)
     text = np.repeat(np.arange(counts.size), n_windows)
@@ -126,27 +124,26 @@ def n_taken(tokens: Tokens, windows: Windows) -> Int64:
     return np.cumsum(change)[:-1]
 
 
-def check_lengths(tokens: Tokens, *, max_tokens: int, first_row: int) -> None:
+def check_lengths(tokens: Tokens, *, max_tokens: int) -> None:
     """Raise TextError for the first text that is longer than `max_tokens` tokens, special ones included."""
     too_long = np.flatnonzero(np.diff(tokens.bounds) > max_tokens)
     if too_long.size:
         text = int(too_long[0])
         count = int(tokens.bounds[text + 1] - tokens.bounds[text])
         raise TextError(
-            f"text {first_row + text} has {count:,} tokens, more than {max_tokens:,}; "
-            "long='window' reads it whole, long='truncate' cuts it",
-            row=first_row + text,
+            f"has {count:,} tokens, more than {max_tokens:,}; long='window' reads it whole, long='truncate' cuts it",
+            row=text,
         )
 
 
-def check_room(tokens: Tokens, max_tokens: int, first_row: int) -> None:
+def check_room(tokens: Tokens, max_tokens: int) -> None:
     """Raise TextError for the first pair that is too long and whose first string leaves no room for the second."""
     room = max_tokens - tokens.fixed - tokens.n_suffix
     cramped = np.flatnonzero((tokens.counts > room) & (room < 1))
     if cramped.size:
         text = int(cramped[0])
         raise TextError(
-            f"pair {first_row + text}: the first text takes {int(tokens.fixed[text]):,} of {max_tokens:,} tokens and "
-            "leaves no room for the second; put the longer text second, or cut it",
-            row=first_row + text,
+            f"is a pair whose first text takes {int(tokens.fixed[text]):,} of {max_tokens:,} tokens and leaves no room "
+            "for the second; put the longer text second, or cut it",
+            row=text,
         )

@@ -1,0 +1,52 @@
+"""Regrouping the input: as many texts in one chunk as its vectors leave room for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+
+from lamina.extraction.plan import Plan
+from lamina.text.source import Rows
+from lamina.text.text import as_text
+
+RESULT_BYTES = 256 << 20  # of vectors, at most, in one chunk (one text is never split)
+MAX_TEXTS = 8192
+MAX_CHARACTERS = 4_000_000
+CHARACTERS_A_UNIT = {"word": 5, "token": 3, "sentence": 40, "span": 10}  # low estimates, for the bound above
+
+
+def regrouped(rows: Iterable[Rows], plan: Plan) -> Iterator[Rows]:
+    """Regroup rows so that a chunk's vectors stay below RESULT_BYTES, and as large as that allows."""
+    n_layers = len(plan.program.layers)
+    max_texts, max_characters = MAX_TEXTS, MAX_CHARACTERS
+    for view in plan.views.values():
+        n_units = max(1, RESULT_BYTES // len(plan.views) // (4 * max(view.width, 64) * n_layers))
+        max_texts = min(max_texts, n_units)
+        max_characters = min(max_characters, n_units * CHARACTERS_A_UNIT.get(view.spec.unit, MAX_CHARACTERS))
+    held: list[Rows] = []
+    n_texts = n_characters = 0
+    for group in rows:
+        low = 0
+        for place, item in enumerate(group.texts):
+            size = len(as_text(item).text)
+            if n_texts and (n_texts >= max_texts or n_characters + size > max_characters):
+                yield _joined([*held, _slice(group, low, place)])
+                held, low, n_texts, n_characters = [], place, 0, 0
+            n_texts, n_characters = n_texts + 1, n_characters + size
+        held.append(_slice(group, low, len(group.texts)))
+    if n_texts:
+        yield _joined(held)
+
+
+def _slice(rows: Rows, low: int, high: int) -> Rows:
+    if low == 0 and high == len(rows.texts):
+        return rows
+    return Rows(rows.texts[low:high], rows.columns.slice(low, high - low))
+
+
+def _joined(parts: list[Rows]) -> Rows:
+    parts = [part for part in parts if part.texts]
+    if len(parts) == 1:
+        return parts[0]
+    return Rows([text for part in parts for text in part.texts], pa.concat_tables([part.columns for part in parts]))
