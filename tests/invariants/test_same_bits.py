@@ -94,7 +94,7 @@ def test_no_text_sees_its_company_when_layers_are_combined(
     assert_same_bits(found, company, alone)
 
 
-@pytest.mark.parametrize("n_words", [5, 40])
+@pytest.mark.parametrize("n_words", [5, 21])
 def test_batches_of_every_size_give_the_same_bits(on_threads: Callable[[int], Extractor], n_words: int) -> None:
     texts = [f"{i} " * n_words for i in range(40)]  # equally long, so that the budget alone makes the batches
     S = 8 * -(-(n_words + 2) // 8)

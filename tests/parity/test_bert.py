@@ -126,17 +126,26 @@ def assert_rows_agree(found: Embeddings, expected: list[list[np.ndarray]]) -> No
             assert relative_error(vector, states[layer]) <= 1e-5
 
 
+@pytest.fixture(scope="module")
+def pooled_states(minilm_oracle: Oracle) -> list[list[np.ndarray]]:
+    return [minilm_oracle.states(minilm_oracle.ids(text)) for text in POOLED]
+
+
 @pytest.mark.parametrize("special", ["include", "exclude"])
 @pytest.mark.parametrize("pool", list(TWINS))
-@pytest.mark.parametrize("engine", ["openvino", "reference"])
+@pytest.mark.parametrize(("engine", "layers"), [("minilm", "0,3,6"), ("minilm_reference", "0,1")])
 def test_a_texts_pools_are_what_numpy_makes_of_the_oracles_states(
-    minilm: Extractor, minilm_reference: Extractor, minilm_oracle: Oracle, pool: str, special: str, engine: str
+    request: pytest.FixtureRequest,
+    pooled_states: list[list[np.ndarray]],
+    pool: str,
+    special: str,
+    engine: str,
+    layers: str,
 ) -> None:
-    model = minilm if engine == "openvino" else minilm_reference
-    found = model.extract(POOLED, pool=pool, special=special, layers="0,3,6")  # type: ignore[arg-type]
+    model: Extractor = request.getfixturevalue(engine)
+    found = model.extract(POOLED, pool=pool, special=special, layers=layers)  # type: ignore[arg-type]
     drop = special == "exclude" and pool not in ("cls", "first", "last")
-    of_texts = [minilm_oracle.states(minilm_oracle.ids(text)) for text in POOLED]
-    assert_rows_agree(found, [[TWINS[pool](x[1:-1] if drop else x) for x in states] for states in of_texts])
+    assert_rows_agree(found, [[TWINS[pool](x[1:-1] if drop else x) for x in states] for states in pooled_states])
 
 
 @pytest.mark.parametrize("pool", ["mean", "sum", "max", "first", "last", "sqrt", "position"])

@@ -1,7 +1,7 @@
 """Weights: a checkpoint's safetensors files, memory-mapped, under our names, checked against the encoder at once.
 
 Comes in: paths of safetensors files and what the encoder expects. Goes out: float32 arrays by canonical name. A
-float32 tensor is not copied, except where a fused one is split by head; 16-bit ones are widened when they are asked for.
+float32 tensor is not copied, except where a fused one is split by head; 16-bit ones are widened when asked for.
 """
 
 from __future__ import annotations
