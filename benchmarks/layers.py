@@ -5,8 +5,8 @@
 For each task and each layer: word vectors (parts of speech) or mean-pooled text vectors (the others), standardised, and
 a logistic regression trained on the training part and scored once on the test part. Retrieval needs no training:
 it asks for the paragraph that answers a question, by cosine. Baselines: the most frequent tag of each word (words
-not seen in training: the most frequent tag), and the most frequent class. Prints a table and one JSON line; writes OUT.svg
-and benchmarks/results/layers.json.
+not seen in training: the most frequent tag), and the most frequent class. Prints a table and one JSON line; writes
+OUT.svg and benchmarks/results/layers.json.
 """
 
 from __future__ import annotations

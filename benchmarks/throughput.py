@@ -4,7 +4,7 @@
 
 What is measured: tokens a second (padding not counted) over the same real texts, cut at the same length, on the same
 weights (all-MiniLM-L6-v2), each contestant warmed up on a few texts and then run in turn, round after round, so that a
-noisy machine hits all alike. What is compared is the ratio to the usual loop, as the median over rounds with its spread.
+noisy machine hits all alike. What is compared is the ratio to the usual loop: the median over rounds, with its spread.
 
     loop     transformers, 32 texts at a time as they come, padded to the longest, output_hidden_states, masked means
     sorted   the same, sorted by length first

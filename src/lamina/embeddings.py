@@ -30,7 +30,7 @@ UNIT_FIELDS: dict[str, pa.DataType] = {
     "start": pa.int64(),  # character offsets into the original string
     "end": pa.int64(),
     "special": pa.bool_(),  # a token that the tokenizer added
-    "n_tokens": pa.int32(),  # tokens that were reduced to this row
+    "n_tokens": pa.int32(),  # its tokens, special ones not counted (a special token's own row: 1)
     "n_windows": pa.int32(),  # windows that they were taken from
     "status": pa.string(),  # ok | empty | dropped | cut
 }
@@ -132,11 +132,11 @@ class Embeddings(Explaining):
 
 
 def held_layer(number: int, layers: tuple[int, ...], refusal: str) -> int:
-    """The layer that `number` means among those held, -1 the last of them. Raises SpecError, begun with `refusal`."""
+    """The layer that `number` means of those held, -1 the highest of them. Raises SpecError, begun with `refusal`."""
     if isinstance(number, bool) or not hasattr(number, "__index__"):
         raise SpecError(f"a layer is a whole number such as 4, or -1 for the last one held, not {number!r}")
     if number == -1 and layers:
-        return layers[-1]
+        return max(layers)
     if number in layers:
         return int(number)
     held = f"layers {', '.join(map(str, layers))}" if layers else "the layers combined (`.combined`)"

@@ -1,4 +1,4 @@
-"""Proves that every pool is what its name says, over the token rows of the same text, long or short, in windows or not."""
+"""Proves that every pool is what its name says, over the token rows of the same text, in windows or not."""
 
 from __future__ import annotations
 

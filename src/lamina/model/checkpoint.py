@@ -109,7 +109,7 @@ def find_checkpoint(name: str | Path, *, revision: str | None = None) -> Checkpo
     folder = Path(text).expanduser()
     if text in BUNDLED:
         found = _bundled(text)
-    elif folder.is_dir():
+    elif text and folder.is_dir():
         found = Checkpoint(text, folder)
     elif isinstance(name, Path) or not _HUB_ID.fullmatch(text):
         raise CheckpointError(

@@ -144,13 +144,14 @@ def _jsonl(source: Source) -> Iterator[Rows]:
     """A JSON object a line. Lines end at \\n alone: a string may hold other line separators."""
     with _opened(source) as file:
         records = (_json_object(line, row, source) for row, line in enumerate(file) if line.strip())
-        first = next(records, None)
-        if first is None:
+        first = list(islice(records, ROWS))  # which columns there are is learnt from these
+        if not first:
             return
-        used = _used_columns(list(first), source)
-        travelling = _travelling(list(first), used, source)
-        texts = ((_text(record, used, row, source), record) for row, record in enumerate(chain([first], records)))
-        yield from _bounded(texts, travelling)
+        names = list(dict.fromkeys(name for record in first for name in record))
+        used = _used_columns(names, source)
+        checked = (_known(record, names, row, source) for row, record in enumerate(chain(first, records)))
+        texts = ((_text(record, used, row, source), record) for row, record in enumerate(checked))
+        yield from _bounded(texts, _travelling(names, used, source))
 
 
 def _parquet(source: Source) -> Iterator[Rows]:
@@ -322,6 +323,17 @@ def _json_object(line: bytes, row: int, source: Source) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise SourceError(f"{source.path}, line {row + 1}: expected an object, found {type(found).__name__}")
     return found
+
+
+def _known(record: dict[str, Any], names: Sequence[str], row: int, source: Source) -> dict[str, Any]:
+    """The record, if it brings no column that the first rows lack. Where columns to keep are named, none is missed."""
+    new = [name for name in record if name not in names] if source.keep is None else []
+    if new:
+        raise SourceError(
+            f"row {row} of {source.path} has a column {new[0]!r}, which none of the first {ROWS:,} rows has: "
+            "name the columns to keep"
+        )
+    return record
 
 
 def _string(value: object, row: int, where: str) -> str:

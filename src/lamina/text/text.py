@@ -27,7 +27,9 @@ class Text:
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str) or not isinstance(self.pair, str | None):
-            raise TextError(f"holds {str(self.text)[:40]!r} and {str(self.pair)[:40]!r}, which are not both strings", row=0)
+            raise TextError(
+                f"holds {str(self.text)[:40]!r} and {str(self.pair)[:40]!r}, which are not both strings", row=0
+            )
         for name in ("words", "spans"):
             ranges = getattr(self, name)
             for start, end in ranges or ():
