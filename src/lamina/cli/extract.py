@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,6 +89,8 @@ def command(
     # Finds every broken row before the work begins, and how much there is.
     n_characters = described.count_characters() if described.can_be_read_twice else None
     extractor = load(model, engine=engine, precision=precision, threads=threads, revision=revision)
+    if extractor.engine.faster and not quiet and sys.stderr.isatty():
+        click.echo(f"this machine computes {extractor.engine.faster} natively: --precision auto is faster", err=True)
     with progress(n_characters, quiet=quiet) as seen:
         datasets = run(
             described, Path(out), extractor, specs, batch_tokens=batch_tokens, overwrite=overwrite, on_batch=seen

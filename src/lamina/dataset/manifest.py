@@ -58,6 +58,7 @@ class Manifest:
     layers     numbers of the layers, in the order of their columns; where they are combined, what went into it.
     width      D of a vector column.
     travelled  the units table's columns that came along from the input.
+    source     the file it was made from: its name, size and sha256; None where it was no file.
     idf        where the pool is `idf`: the number of texts it was fitted on, and the sha256 of idf.npy.
     statuses   how many rows have each status (ok, empty, dropped, cut).
     complete   False while it is being written, or where writing was interrupted.
@@ -67,6 +68,7 @@ class Manifest:
     layers: tuple[int, ...]
     width: int
     made: Made
+    source: dict[str, Any] | None = None
     travelled: tuple[str, ...] = ()
     idf: dict[str, Any] | None = None
     n_texts: int = 0
@@ -90,6 +92,18 @@ class Manifest:
         if self.parsed_spec.combine != "none":
             return (COMBINED,)
         return tuple(layer_column(number) for number in self.layers)
+
+    def differences(self, other: Manifest) -> list[str]:
+        """What was asked for or used in `other` and not here, that may change a number; empty where nothing was."""
+        pairs = {
+            "spec": (self.spec, other.spec),
+            "layers": (self.layers, other.layers),
+            "width": (self.width, other.width),
+            "source": (self.source, other.source),
+        }
+        mine, theirs = asdict(self.made), asdict(other.made)
+        pairs |= {name: (mine[name], theirs[name]) for name in mine}
+        return [f"{name} was {old} and is {new}" for name, (old, new) in pairs.items() if old != new]
 
     def json(self) -> dict[str, Any]:
         """As it stands in the file."""
@@ -171,6 +185,7 @@ _KINDS: dict[str, Callable[[object], bool]] = {
     "made": lambda value: isinstance(value, dict),
     "travelled": _list_of(_is_text),
     "idf": lambda value: value is None or isinstance(value, dict),
+    "source": lambda value: value is None or isinstance(value, dict),
     "n_texts": _is_count,
     "n_rows": _is_count,
     "n_tokens": _is_count,

@@ -196,7 +196,7 @@ def open_dataset(folder: str | Path) -> Dataset:
     if not manifest.complete:
         raise DatasetError(
             f"{path} is unfinished: its extraction was interrupted after {manifest.n_rows:,} rows; "
-            "run it again and overwrite it"
+            "run the same job again, and it goes on from there"
         )
     return Dataset(path, manifest)
 

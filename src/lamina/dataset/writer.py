@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lamina.dataset.durable import write_whole
+from lamina.dataset.durable import ASIDE, write_whole
 from lamina.dataset.manifest import FILE, IDF, SHARDS, TRANSFORMS, Manifest, Shard, read_manifest, write_manifest
 from lamina.embeddings import PAIR_FIELDS, TOKEN_FIELDS, UNIT_FIELDS, Embeddings, vector_columns, vector_field
 from lamina.errors import DatasetError
@@ -25,20 +25,26 @@ SHARD_BYTES = 128 << 20  # of vectors, about, in one shard
 
 
 class DatasetWriter:
-    """Writes one dataset, then is spent. Used as a context: leaving it by an error leaves an unfinished dataset."""
+    """Writes one dataset, then is spent. Used as a context: leaving it by an error leaves an unfinished dataset, which
+    the same job continues."""
 
     def __init__(self, folder: Path, manifest: Manifest, *, overwrite: bool, shard_bytes: int = SHARD_BYTES) -> None:
-        """Begin a dataset in a folder that is new, empty, or (with `overwrite`) a dataset already.
+        """Begin a dataset in a folder that is new, empty, or (with `overwrite`) a dataset already; or go on with one
+        that the same job left unfinished.
 
         `manifest` says what is being made; its counts and shards are filled in here. Raises DatasetError.
         """
         self._folder, self._shard_bytes = folder, shard_bytes
         self._held: list[pa.Table] = []
         self._held_bytes = 0
-        self._statuses: Counter[str] = Counter()
-        check_folder(folder, overwrite=overwrite)
-        self.manifest = manifest
-        _begin(folder, manifest)
+        unfinished = check_folder(folder, manifest, overwrite=overwrite)
+        if unfinished is None:
+            _begin(folder, manifest)
+        else:
+            _collect_orphans(folder, unfinished)
+        self.manifest = unfinished or manifest
+        self.n_texts_found = self.manifest.n_texts  # texts that are done already: add those after them
+        self._statuses = Counter(self.manifest.statuses)
 
     def __enter__(self) -> DatasetWriter:
         return self
@@ -47,12 +53,17 @@ class DatasetWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            self._flush()
+            self.flush()
             self.manifest = replace(self.manifest, complete=True)
             write_manifest(self._folder, self.manifest)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether what is held is enough for a shard."""
+        return self._held_bytes >= self._shard_bytes
+
     def add(self, part: Embeddings) -> None:
-        """Append the embeddings of the next texts. Raises DatasetError, OSError."""
+        """Append the embeddings of the next texts; they are on disk after the next `flush`. Raises DatasetError."""
         table = part.table(self.manifest.dtype)
         self._check(table)
         self._held.append(table)
@@ -67,8 +78,6 @@ class DatasetWriter:
             n_tokens=self.manifest.n_tokens + (pc.sum(part.units.column("n_tokens")).as_py() or 0),
             statuses=dict(sorted(self._statuses.items())),
         )
-        if self._held_bytes >= self._shard_bytes:
-            self._flush()
 
     def keep_idf(self, n_texts: int, counts: npt.NDArray[np.int64]) -> None:
         """Store what `pool="idf"` was fitted on: the number of texts, and in how many of them each token occurs."""
@@ -87,7 +96,7 @@ class DatasetWriter:
                         + (" (65,504): store it as float32" if self.manifest.dtype == "float16" else "")
                     )
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Write what is held as one shard, then say so in the manifest."""
         if not self._held and self.manifest.shards:
             return
@@ -127,16 +136,46 @@ def _no_rows(manifest: Manifest) -> pa.Table:
     return pa.schema(fields).empty_table()
 
 
-def check_folder(folder: Path, *, overwrite: bool) -> None:
-    """Raise DatasetError where a dataset may not be written into `folder`. Touches nothing."""
+def check_folder(folder: Path, manifest: Manifest, *, overwrite: bool) -> Manifest | None:
+    """The manifest of an unfinished dataset in `folder` that `manifest` goes on with; None where it begins anew.
+
+    Touches nothing. Raises DatasetError where a dataset may not be written into the folder, or what was left
+    unfinished there was another job, with the differences.
+    """
     if folder.exists() and not folder.is_dir():
         raise DatasetError(f"{folder} is a file; a dataset is a folder")
     if not folder.is_dir() or not any(folder.iterdir()):
-        return
+        return None
     if not (folder / FILE).is_file():
         raise DatasetError(f"{folder} holds other files and no dataset: give a folder that is new or empty")
-    if read_manifest(folder).shards and not overwrite:
+    found = read_manifest(folder)
+    if overwrite or not found.shards:
+        return None
+    if found.complete:
         raise DatasetError(f"{folder} is a dataset already: give another folder, or ask to overwrite it")
+    if differences := found.differences(manifest):
+        raise DatasetError(
+            f"{folder} holds {found.n_texts:,} texts of an unfinished job that was another one "
+            f"({'; '.join(differences)}): give another folder, or ask to overwrite it"
+        )
+    if found.source is None:
+        raise DatasetError(
+            f"{folder} is unfinished, and its input was no file that could be read again: ask to overwrite it"
+        )
+    for shard in found.shards:
+        path = folder / SHARDS / shard.name
+        if not path.is_file() or path.stat().st_size != shard.n_bytes:
+            raise DatasetError(f"{path} is missing or cut short: the unfinished dataset cannot be gone on with")
+    return found
+
+
+def _collect_orphans(folder: Path, manifest: Manifest) -> None:
+    """Remove what an interruption left beside the shards that count."""
+    named = {shard.name for shard in manifest.shards}
+    for path in (folder / SHARDS).iterdir():
+        if path.name not in named:
+            _remove(path)
+    (folder / f".{FILE}{ASIDE}").unlink(missing_ok=True)
 
 
 def _begin(folder: Path, manifest: Manifest) -> None:

@@ -63,6 +63,9 @@ class Batch:
 # For each reduction, for each layer of the program: float32 [U_r, D].
 Reduced = tuple[tuple[Float32, ...], ...]
 
+# For each layer asked for: float32 [B, H, S, S], from a place (row) to a place (column).
+AttentionWeights = tuple[Float32, ...]
+
 
 class Engine(Protocol):
     """One way of computing an encoder on one machine.
@@ -74,7 +77,16 @@ class Engine(Protocol):
     name: str
     precision: Precision
     threads: int
+    faster: Precision | None  # a precision that this machine would compute faster in
 
     def run(self, program: Program, batches: Iterable[Batch]) -> Generator[Reduced]:
         """The reduced layers of each batch, in order. Arrays are valid until the next one is asked for."""
+        ...
+
+    def attention(self, layers: tuple[int, ...], batch: Batch) -> AttentionWeights:
+        """How the places of a batch look at one another in each of `layers` (1 to n), in their order.
+
+        Rows of ordinary places sum to 1 and are 0 at padding; those of padded places mean nothing. The batch's
+        `rows` are not looked at.
+        """
         ...

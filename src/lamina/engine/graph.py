@@ -31,9 +31,22 @@ NO_BATCH = Batch(*(np.zeros((0, 0), np.int32),) * 3, ())
 
 
 class GraphOperations:
-    """The operations as nodes; a state is a node [B, S, D], a table of distances an array [n_rows, D]."""
+    """The operations as nodes; a state is a node [B, S, D], a table of distances an array [n_rows, D].
 
-    def __init__(self, weights: Weights, ids: Node, types: Node, lengths: Node, *, max_tokens: int) -> None:
+    `seen`, where given, takes each layer's attention weights, [B, H, S, S]: then the softmax is spelled out.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        ids: Node,
+        types: Node,
+        lengths: Node,
+        *,
+        max_tokens: int,
+        seen: list[Node] | None = None,
+    ) -> None:
+        self._seen = seen
         self._weights, self._tables = weights, NumpyOperations(weights, NO_BATCH, "float32")
         self._max_tokens = max_tokens
         self._ids, self._types = ids, types
@@ -114,7 +127,12 @@ class GraphOperations:
         mask = self._mask(attention.window)
         if bias is not None:
             mask = op.add(bias, mask)
-        context = op.scaled_dot_product_attention(q, k, v, mask, floats(attention.scale))
+        if self._seen is None:
+            context = op.scaled_dot_product_attention(q, k, v, mask, floats(attention.scale))
+        else:
+            scores = op.multiply(op.matmul(q, k, False, True), floats(attention.scale))
+            self._seen.append(op.softmax(op.add(scores, mask), -1))
+            context = op.matmul(self._seen[-1], v, False, False)
         return op.reshape(op.transpose(context, ints([0, 2, 1, 3])), ints([0, 0, width]), True)  # [B, S, D]
 
     def _index(self, index: Index) -> Node:

@@ -18,7 +18,7 @@ import openvino as ov
 from openvino import opset13 as op
 from openvino import opset15 as op15
 
-from lamina.engine.batch import Batch, Int32, Precision, Program, Reduced, Reduction, Rows
+from lamina.engine.batch import AttentionWeights, Batch, Int32, Precision, Program, Reduced, Reduction, Rows
 from lamina.engine.graph import GraphOperations, Node, ints
 from lamina.errors import EngineError
 from lamina.model.architecture import Architecture
@@ -27,6 +27,8 @@ from lamina.model.weights import Weights
 
 GRAPHS_KEPT = 4  # each holds the weights once more, packed for the machine
 REQUESTS = 2  # one runs while the other's results are taken and its next batch is made
+
+AttentionLayers = tuple[int, ...]  # what a graph of attention weights gives, as a `Program` says it of states
 
 TYPES = {"float32": ov.Type.f32, "bfloat16": ov.Type.bf16}
 PRECISIONS: dict[str, Precision] = {str(ov_type): name for name, ov_type in TYPES.items()}  # type: ignore[misc]
@@ -69,9 +71,10 @@ class OpenVinoEngine:
                 "use precision='float32', or 'auto' for the fastest that is native"
             )
         self.precision = precision or ("bfloat16" if native_bf16 else "float32")
+        self.faster: Precision | None = "bfloat16" if native_bf16 and self.precision == "float32" else None
         self.threads = threads
         self._arch, self._weights = arch, weights
-        self._graphs: OrderedDict[Program, Compiled] = OrderedDict()
+        self._graphs: OrderedDict[Program | AttentionLayers, Compiled] = OrderedDict()
 
     @property
     def cpu(self) -> str:
@@ -96,10 +99,19 @@ class OpenVinoEngine:
             for request, _ in at_work:  # left early: the machine still reads the batches
                 request.wait()
 
-    def compiled(self, program: Program) -> Compiled:
-        """The compiled graph of a program, from those kept or anew."""
+    def attention(self, layers: AttentionLayers, batch: Batch) -> AttentionWeights:
+        graph = self.compiled(layers)
+        request = graph.request()
+        request.infer({"ids": batch.ids, "types": batch.types, "lengths": batch.lengths}, share_inputs=True)
+        weights = tuple(request.get_output_tensor(k).data.copy() for k in range(len(layers)))
+        graph.idle.append(request)
+        return weights
+
+    def compiled(self, program: Program | AttentionLayers) -> Compiled:
+        """The compiled graph of a program, or of the attention weights of some layers, from those kept or anew."""
         if program not in self._graphs:
-            model = build(self._arch, self._weights, program)
+            parts = self._arch, self._weights
+            model = build(*parts, program) if isinstance(program, Program) else build_attention(*parts, program)
             config = {
                 "INFERENCE_PRECISION_HINT": TYPES[self.precision],
                 "INFERENCE_NUM_THREADS": self.threads,
@@ -129,6 +141,17 @@ def build(arch: Architecture, weights: Weights, program: Program) -> ov.Model:
         for k in program.layers
     ]
     return ov.Model(outputs, [ids, types, lengths, *(p for parameters in rows for p in parameters)], "lamina")
+
+
+def build_attention(arch: Architecture, weights: Weights, layers: AttentionLayers) -> ov.Model:
+    """The graph of the attention weights of some layers, 1 to n: inputs ids, types and lengths, an output a layer."""
+    ids, types = (op.parameter([-1, -1], np.int32, name=name) for name in ("ids", "types"))
+    lengths = op.parameter([-1], np.int32, name="lengths")
+    seen: list[Node] = []
+    ops = GraphOperations(weights, ids, types, lengths, max_tokens=arch.max_tokens, seen=seen)
+    for _ in islice(states(ops, arch), max(layers) + 1):  # what comes after the last softmax leads to no output
+        pass
+    return ov.Model([seen[k - 1] for k in layers], [ids, types, lengths], "lamina_attention")
 
 
 def _row_parameters(r: int, kind: Reduction) -> list[Node]:

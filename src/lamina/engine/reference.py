@@ -14,7 +14,7 @@ from math import erf, sqrt
 import numpy as np
 import numpy.typing as npt
 
-from lamina.engine.batch import Batch, Float32, Int32, Precision, Program, Reduced, Reduction, Rows
+from lamina.engine.batch import AttentionWeights, Batch, Float32, Int32, Precision, Program, Reduced, Reduction, Rows
 from lamina.model.architecture import Architecture
 from lamina.model.encoder import states
 from lamina.model.operations import Activation, Attention, Index
@@ -29,6 +29,7 @@ class ReferenceEngine:
 
     name = "reference"
     threads = 1
+    faster: Precision | None = None
 
     def __init__(self, arch: Architecture, weights: Weights, *, precision: Precision = "float32") -> None:
         self.precision = precision
@@ -47,6 +48,13 @@ class ReferenceEngine:
                 for rows, kind in zip(batch.rows, program.reductions, strict=True)
             )
 
+    def attention(self, layers: tuple[int, ...], batch: Batch) -> AttentionWeights:
+        seen: list[Float32] = []
+        ops = NumpyOperations(self._weights, batch, self.precision, seen)
+        for _ in islice(states(ops, self._arch), max(layers) + 1):
+            pass
+        return tuple(seen[k - 1] for k in layers)
+
 
 def reduce(state: Float32, rows: Rows, kind: Reduction) -> Float32:
     """Rows [U, D] of a state [B, S, D]."""
@@ -60,11 +68,15 @@ def reduce(state: Float32, rows: Rows, kind: Reduction) -> Float32:
 
 @dataclass(frozen=True, slots=True)
 class NumpyOperations:
-    """The operations on one batch; a state is a float32 array [B, S, D]."""
+    """The operations on one batch; a state is a float32 array [B, S, D].
+
+    `seen`, where given, takes each layer's attention weights, [B, H, S, S].
+    """
 
     weights: Weights
     batch: Batch
     precision: Precision
+    seen: list[Float32] | None = None
 
     def embed(self, name: str, index: Index, rows: int, width: int) -> Float32:
         return self.table(name, rows, width)[self._places(index)]  # [B, S, width]
@@ -136,6 +148,8 @@ class NumpyOperations:
         scores = np.where(self._masked(attention.window), MASKED, scores)
         weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
         weights = self._rounded(weights / weights.sum(axis=-1, keepdims=True))
+        if self.seen is not None:
+            self.seen.append(weights)
         context = (weights @ v).swapaxes(1, 2)  # [B, S, H, K]
         return self._rounded(context.reshape(*context.shape[:2], -1))
 

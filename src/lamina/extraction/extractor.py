@@ -20,14 +20,17 @@ from lamina.embeddings import Embeddings, concatenate
 from lamina.engine.batch import Batch, Engine, Precision
 from lamina.errors import CheckpointError, SpecError
 from lamina.extraction.assemble import Assembly
+from lamina.extraction.attention import Attention, AttentionUnit, attention_of
 from lamina.extraction.batches import BATCH_TOKENS, make_batches
 from lamina.extraction.chunk import Chunk, make_chunk
+from lamina.extraction.head import Head
 from lamina.extraction.idf import Idf, fit_idf
 from lamina.extraction.plan import Plan, make_plan
 from lamina.extraction.regroup import regrouped
 from lamina.model.architecture import Architecture, architecture_of, family_of
 from lamina.model.checkpoint import Checkpoint, find_checkpoint
 from lamina.model.config import read_config
+from lamina.model.heads import read_head
 from lamina.model.sentence import SentenceRecipe, read_recipe
 from lamina.model.weights import Weights, read_weights
 from lamina.spec import Combine, Layers, Long, Overlap, Pool, Spec, Special, Unit
@@ -138,6 +141,38 @@ class Extractor:
         parts = self.stream_rows(rows_of(texts), {"": spec}, batch_tokens=batch_tokens)
         return (part[""] for part in parts)
 
+    def attention(
+        self,
+        texts: Iterable[str | Text],
+        *,
+        layers: Layers = "encoder",
+        unit: AttentionUnit = "token",
+        heads: int | Iterable[int] | None = None,
+    ) -> list[Attention]:
+        """How the tokens or words of each text look at one another: float32 [L, H, U, U], row from, column to.
+
+        layers  as in `extract`; layer 0 has no attention, layer k's made layer k of the states.
+        unit    `token`, or `word`: summed over the pieces of the word looked at, averaged over those of the word that
+                looks (Clark et al. 2019, section 4.1); special tokens keep rows of their own.
+        heads   numbers from 0; None: all of them.
+
+        Raises SpecError for a layer or head that does not exist, TextError for a text that does not fit one window.
+        """
+        return attention_of(
+            texts, layers=layers, unit=unit, heads=heads,
+            arch=self.architecture, tokenizer=self.tokenizer, engine=self.engine,
+        )  # fmt: skip
+
+    def head(self, name: str | None = None) -> Head:
+        """The checkpoint's own task head: `sequence_classification`, `token_classification`, `question_answering` or
+        `masked_lm`; None: the one that it has.
+
+        Raises SpecError for another name, CheckpointError for a head that is not there or not supported.
+        """
+        config = read_config(self.checkpoint.config_path, head=True)
+        weights = read_weights(self.checkpoint.weight_files(), self.architecture, family_of(config))
+        return Head(self, read_head(name, config, self.architecture, weights))
+
     def plan(self, specs: Mapping[str, Spec]) -> Plan:
         """Specs resolved against this model. Raises SpecError; with `pool="model"` what `sentence_recipe` raises."""
         recipe = self.sentence_recipe() if any(spec.pool == "model" for spec in specs.values()) else None
@@ -156,33 +191,34 @@ class Extractor:
         idf: Idf | None = None,
         on_batch: Callable[[Done], None] | None = None,
         even_if_empty: bool = False,
+        first_row: int = 0,
     ) -> Generator[dict[str, Embeddings]]:
         """The embeddings of `Rows` for each Spec, part by part, their columns travelling along.
 
         idf            what `fit_idf` gave, needed for `pool="idf"`.
         on_batch       hears of each batch that is done.
+        first_row      the position in the whole input of the first text.
         even_if_empty  an input without texts gives one part without rows instead of no part.
         """
         if batch_tokens < 1:
             raise SpecError(f"batch_tokens must be at least 1, not {batch_tokens}")
         if idf is None and any(spec.pool == "idf" for spec in specs.values()):
             raise SpecError("pool 'idf' is fitted on a whole corpus first: extract texts or a file, not a stream")
-        return self._parts(rows, self.plan(specs), batch_tokens, idf, on_batch, even_if_empty)
+        plan = self.plan(specs)
+        return self._parts(self._chunks(rows, plan, idf, even_if_empty, first_row), plan, batch_tokens, on_batch)
 
     def _parts(
         self,
-        rows: Iterable[Rows],
+        chunks: Iterator[Chunk],
         plan: Plan,
         batch_tokens: int,
-        idf: Idf | None,
         on_batch: Callable[[Done], None] | None,
-        even_if_empty: bool,
     ) -> Generator[dict[str, Embeddings]]:
         open_chunks: deque[Assembly] = deque()  # begun and not given out yet, in order
         computing: deque[tuple[Assembly, tuple[Int64, ...], Done]] = deque()  # one for each batch the engine has
 
         def batches() -> Generator[Batch]:
-            for chunk in _one_ahead(self._chunks(rows, plan, idf, even_if_empty)):
+            for chunk in _one_ahead(chunks):
                 assembly = Assembly(chunk, plan)
                 open_chunks.append(assembly)
                 total = max(1, int(chunk.windows.length.sum()))
@@ -207,14 +243,16 @@ class Extractor:
         while open_chunks:
             yield finished()
 
-    def _chunks(self, rows: Iterable[Rows], plan: Plan, idf: Idf | None, even_if_empty: bool) -> Iterator[Chunk]:
+    def _chunks(
+        self, rows: Iterable[Rows], plan: Plan, idf: Idf | None, even_if_empty: bool, first_row: int
+    ) -> Iterator[Chunk]:
         tokenizer = self.tokenizer.lowercased() if plan.lowercase else self.tokenizer
-        first_row = 0
+        row = first_row
         for group in regrouped(rows, plan):
-            yield make_chunk(group, plan, tokenizer, first_row=first_row, idf=idf)
-            first_row += len(group.texts)
-        if first_row == 0 and even_if_empty:
-            yield make_chunk(Rows([], pa.table({})), plan, tokenizer, first_row=0, idf=idf)
+            yield make_chunk(group, plan, tokenizer, first_row=row, idf=idf)
+            row += len(group.texts)
+        if row == first_row and even_if_empty:
+            yield make_chunk(Rows([], pa.table({})), plan, tokenizer, first_row=row, idf=idf)
 
 
 def load(

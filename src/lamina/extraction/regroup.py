@@ -39,6 +39,14 @@ def regrouped(rows: Iterable[Rows], plan: Plan) -> Iterator[Rows]:
         yield _joined(held)
 
 
+def skipped(rows: Iterable[Rows], n_texts: int) -> Iterator[Rows]:
+    """The rows after the first `n_texts` texts."""
+    for group in rows:
+        if n_texts < len(group.texts):
+            yield _slice(group, n_texts, len(group.texts))
+        n_texts = max(0, n_texts - len(group.texts))
+
+
 def _slice(rows: Rows, low: int, high: int) -> Rows:
     if low == 0 and high == len(rows.texts):
         return rows

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 from lamina.dataset.manifest import Made, Manifest
 from lamina.dataset.reader import Dataset, open_dataset
-from lamina.dataset.writer import DatasetWriter, check_folder
+from lamina.dataset.writer import SHARD_BYTES, DatasetWriter, check_folder
+from lamina.embeddings import Embeddings
 from lamina.errors import DatasetError, SourceError, SpecError
 from lamina.extraction.batches import BATCH_TOKENS
 from lamina.extraction.extractor import Done, Extractor, load
 from lamina.extraction.idf import Idf, fit_idf
 from lamina.extraction.plan import View
+from lamina.extraction.regroup import skipped
 from lamina.spec import Combine, Dtype, Layers, Long, Overlap, Pool, Spec, Special, Unit
 from lamina.text.source import STDIN, Rows, Source, rows_of
 from lamina.text.text import Text
@@ -78,31 +83,67 @@ def run(
     batch_tokens: int = BATCH_TOKENS,
     overwrite: bool = False,
     on_batch: Callable[[Done], None] | None = None,
+    shard_bytes: int = SHARD_BYTES,
 ) -> dict[str, Dataset]:
     """Run the job: one pass, a dataset for each Spec, in the folder `out / name` (the name "" is `out` itself).
 
-    `on_batch` hears of each batch that is done.
+    A job that was interrupted goes on where it was: what is on disk already is not computed again, and the result is
+    that of a job never interrupted, byte for byte. `on_batch` hears of each batch that is done.
     """
     plan = extractor.plan(specs)  # what contradicts the model is found before a folder is touched
-    folders = {name: out / name for name in specs}
-    for folder in folders.values():
-        check_folder(folder, overwrite=overwrite)
     _check_apart(source, out)
+    fingerprint = _fingerprint(source)
+    manifests = {name: _manifest(extractor, view, fingerprint) for name, view in plan.views.items()}
+    for name, manifest in manifests.items():
+        check_folder(out / name, manifest, overwrite=overwrite)
     rows, idf = _rows(source, extractor, specs)
-    parts = extractor.stream_rows(
-        rows, specs, batch_tokens=batch_tokens, idf=idf, on_batch=on_batch, even_if_empty=True
-    )
     with ExitStack() as stack:
-        writers = {}
-        for name, view in plan.views.items():
-            writer = DatasetWriter(folders[name], _manifest(extractor, view), overwrite=overwrite)
-            if idf is not None and view.spec.pool == "idf":
+        writers = {
+            name: stack.enter_context(DatasetWriter(out / name, manifest, overwrite=overwrite, shard_bytes=shard_bytes))
+            for name, manifest in manifests.items()
+        }
+        for name, writer in writers.items():
+            if idf is not None and specs[name].pool == "idf":
                 writer.keep_idf(idf.n_texts, idf.counts)
-            writers[name] = stack.enter_context(writer)
+        position = min(writer.n_texts_found for writer in writers.values())
+        parts = extractor.stream_rows(
+            skipped(rows, position),
+            specs,
+            batch_tokens=batch_tokens,
+            idf=idf,
+            on_batch=on_batch,
+            even_if_empty=position == 0,
+            first_row=position,
+        )
         for part in parts:
-            for name, embeddings in part.items():
-                writers[name].add(embeddings)
-    return {name: open_dataset(folder) for name, folder in folders.items()}
+            _add(part, writers, position)
+            position += next(iter(part.values())).n_texts
+    return {name: open_dataset(out / name) for name in specs}
+
+
+def _add(part: Mapping[str, Embeddings], writers: Mapping[str, DatasetWriter], position: int) -> None:
+    """Give each writer its table. All write a shard where one is full, so an interruption finds them (almost) even;
+    one that was ahead of the others has this part already."""
+    for name, embeddings in part.items():
+        if writers[name].n_texts_found <= position:
+            writers[name].add(embeddings)
+    if any(writer.is_full for writer in writers.values()):
+        for writer in writers.values():
+            writer.flush()
+
+
+def _fingerprint(source: Source | Iterable[str | Text]) -> dict[str, Any] | None:
+    """Which file a job reads: its name, size and sha256. None for what cannot be read again."""
+    if not isinstance(source, Source) or not source.can_be_read_twice:
+        return None
+    path = Path(source.path)
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from None
+    how = {name: getattr(source, name) for name in ("text", "pair", "words", "spans", "columns", "keep")}
+    return {"name": path.name, "n_bytes": path.stat().st_size, "sha256": digest, "read_as": json.loads(json.dumps(how))}
 
 
 def _check_apart(source: Source | Iterable[str | Text], out: Path) -> None:
@@ -134,7 +175,7 @@ def _rows(
     return rows_of(held), fit_idf(rows_of(held), extractor.tokenizer)
 
 
-def _manifest(extractor: Extractor, view: View) -> Manifest:
+def _manifest(extractor: Extractor, view: View, source: dict[str, Any] | None) -> Manifest:
     checkpoint = extractor.checkpoint
     made = Made(
         model=checkpoint.name,
@@ -146,4 +187,4 @@ def _manifest(extractor: Extractor, view: View) -> Manifest:
         precision=extractor.engine.precision,
         versions={name: version(name) for name in LIBRARIES},
     )
-    return Manifest(spec=str(view.spec), layers=view.layers, width=view.width, made=made)
+    return Manifest(spec=str(view.spec), layers=view.layers, width=view.width, made=made, source=source)

@@ -135,6 +135,34 @@ KEYS: dict[str, tuple[str, Check]] = {
     "local_rope_theta": _THETA,
 }
 
+MAX_LABELS = 100_000
+
+
+def _are_labels(value: Any) -> bool:
+    """Whether these are names by number, 0 to n - 1."""
+    return (
+        isinstance(value, dict)
+        and 0 < len(value) <= MAX_LABELS
+        and value.keys() == {str(i) for i in range(len(value))}
+        and all(type(name) is int or (type(name) is str and len(name) <= 1_000) for name in value.values())
+    )
+
+
+# What a task head may ask for besides; not looked at, and not checked, where only the encoder is read.
+HEAD_KEYS: dict[str, tuple[str, Check]] = {
+    "architectures": (
+        "a list of at most 16 names of at most 128 characters",
+        lambda v: type(v) is list and len(v) <= 16 and all(type(name) is str and len(name) <= 128 for name in v),
+    ),
+    "id2label": (f"at most {MAX_LABELS:,} names by number, from 0 on without a gap", _are_labels),
+    "num_labels": _whole(1, MAX_LABELS),
+    "classifier_activation": _ACTIVATION,
+    "classifier_bias": _FLAG,
+    "classifier_pooling": _word("cls", "mean"),
+    "decoder_bias": _FLAG,
+    "pooler_hidden_act": _ACTIVATION,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -171,8 +199,11 @@ class Config:
         return replace(self, keys=keys)
 
 
-def read_config(path: Path) -> Config:
-    """Read a `config.json`. Raises CheckpointError where it is no JSON object or a key is out of its range."""
+def read_config(path: Path, *, head: bool = False) -> Config:
+    """Read a `config.json`, with `head` the keys of task heads too.
+
+    Raises CheckpointError where it is no JSON object or a key is out of its range.
+    """
     if path.stat().st_size > MAX_BYTES:
         raise CheckpointError(f"{path} has {path.stat().st_size:,} bytes; a config has at most {MAX_BYTES:,}")
     try:
@@ -181,9 +212,10 @@ def read_config(path: Path) -> Config:
         raise CheckpointError(f"{path} is no JSON: {error}") from None
     if not isinstance(found, dict):
         raise CheckpointError(f"{path} must hold a JSON object, not a {type(found).__name__}")
-    values = {key: found[key] for key in KEYS if found.get(key) is not None}
+    keys = KEYS | HEAD_KEYS if head else KEYS
+    values = {key: found[key] for key in keys if found.get(key) is not None}
     for key, value in values.items():
-        expected, holds = KEYS[key]
+        expected, holds = keys[key]
         if not holds(value):
             raise CheckpointError(f"{path}: {key} must be {expected}, not {str(value)[:80]!r}")
     return Config(str(path), values)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 
@@ -57,10 +57,14 @@ class StoredTensor:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """The tensors that an encoder reads, by canonical name; `unused` are the checkpoint's others, by its own names."""
+    """The tensors that an encoder reads, by canonical name; `unused` are the checkpoint's others, by its own names.
+
+    others  those again, by canonical name: a task head's are among them (heads.py).
+    """
 
     tensors: dict[str, StoredTensor]
     unused: tuple[str, ...]
+    others: dict[str, StoredTensor] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> FloatArray:
         return self.tensors[name].float32()
@@ -74,6 +78,7 @@ def read_weights(files: Sequence[Path], arch: Architecture, family: Family) -> W
     """
     expected = weight_shapes(arch)
     found: dict[str, StoredTensor] = {}
+    others: dict[str, StoredTensor] = {}
     unused: list[str] = []
     problems: list[str] = []
     for stored in (tensor for file in files for tensor in read_tensors(file)):
@@ -89,10 +94,11 @@ def read_weights(files: Sequence[Path], arch: Architecture, family: Family) -> W
                 )
             else:
                 unused.append(tensor.name)
+                others.setdefault(name, tensor)
     missing = [f"{name} {list(shape)} is missing" for name, shape in expected.items() if name not in found]
     if missing or problems:
         raise WeightsError(_report(files, [*missing, *problems], n_expected=len(expected)))
-    return Weights({name: found[name] for name in expected}, tuple(sorted(unused)))
+    return Weights({name: found[name] for name in expected}, tuple(sorted(unused)), others)
 
 
 def read_tensors(file: Path) -> list[StoredTensor]:
