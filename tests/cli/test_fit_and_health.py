@@ -14,6 +14,7 @@ import pytest
 
 import lamina
 from lamina.dataset.health import health, sampled_rows
+from lamina.dataset.manifest import checksum
 from lamina.dataset.transform import Options
 from tests.cli.conftest import LAYERS, TEXTS, Cli
 
@@ -31,7 +32,8 @@ def change_manifest(folder: Path, **made: Any) -> None:
     path = folder / "manifest.json"
     found = json.loads(path.read_text(encoding="utf-8"))
     found["made"] |= made
-    path.write_text(json.dumps(found), encoding="utf-8")
+    del found["checksum"]
+    path.write_text(json.dumps({**found, "checksum": checksum(found)}), encoding="utf-8")
 
 
 @pytest.mark.parametrize(

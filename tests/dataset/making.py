@@ -65,6 +65,8 @@ def write(
     with DatasetWriter(folder, described or manifest(), overwrite=overwrite, shard_bytes=shard_bytes) as writer:
         for part in parts:
             writer.add(part)
+            if writer.is_full:
+                writer.flush()
     return open_dataset(folder)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lamina.dataset.manifest import Shard, read_manifest, write_manifest
+from lamina.dataset.manifest import Shard, checksum, read_manifest, write_manifest
 from lamina.dataset.reader import open_dataset
 from lamina.errors import DatasetError
 from tests.dataset.making import embeddings, manifest, write
@@ -23,7 +23,9 @@ def folder(tmp_path: Path) -> Path:
 
 def _edit(folder: Path, **changes: Any) -> None:
     path = folder / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    values = json.loads(path.read_text()) | changes
+    del values["checksum"]
+    path.write_text(json.dumps({**values, "checksum": checksum(values)}))
 
 
 def test_a_manifest_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -133,5 +135,5 @@ def test_rows_that_do_not_add_up_are_refused(folder: Path) -> None:
 
 def test_an_unfinished_dataset_is_refused_with_what_to_do(folder: Path) -> None:
     _edit(folder, complete=False)
-    with pytest.raises(DatasetError, match=r"unfinished.*overwrite"):
+    with pytest.raises(DatasetError, match=r"unfinished.*run the same job"):
         open_dataset(folder)

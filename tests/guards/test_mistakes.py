@@ -318,14 +318,16 @@ def test_a_family_that_is_not_known_is_refused_not_guessed(tiny_bert: Path, tmp_
         lamina.load(tmp_path)
 
 
-def test_attention_weights_are_computed_where_asked(minilm: Extractor, emb: Embeddings) -> None:
+def test_attention_weights_are_computed_where_asked(minilm: Extractor, minilm_oracle: Oracle, emb: Embeddings) -> None:
     with pytest.raises(AttributeError, match=r"model\.attention\(texts, layers=\.\.\.\)"):
         _ = emb.attentions  # type: ignore[attr-defined]
-    if not hasattr(Extractor, "attention"):
-        pytest.skip("Extractor.attention is not there yet")
-    assert (
-        minilm.attention([TEXTS[1]], layers=[6]) is not None
-    )  # its own tests compare the numbers with eager attention
+    import torch
+
+    (found,) = minilm.attention([TEXTS[1]], layers=6)
+    ids = torch.tensor([minilm_oracle.ids(TEXTS[1])])
+    with torch.inference_mode():
+        expected = minilm_oracle.model(ids, output_attentions=True).attentions[-1][0].numpy()  # loaded as eager
+    assert np.abs(found.layer(6) - expected).max() <= 1e-5
 
 
 def test_no_token_attends_to_padding(minilm: Extractor, minilm_oracle: Oracle, states: list[list[Float32]]) -> None:

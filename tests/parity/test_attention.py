@@ -88,7 +88,6 @@ def test_every_layer_and_head_agrees(
             assert found[k][b].shape[0] == of_layer.shape[0] == arch.n_heads
             assert not found[k][b, :, :T, T:].any()  # nothing looks at padding
             worst = max(worst, float(np.abs(found[k][b, :, :T, :T] - of_layer).max()))
-    print(f"ATT {family} {variant} {engine} {worst:.1e}")
     assert worst <= BOUND, f"{worst:.1e}"
     spread = max(float(of_layer.std()) for of_layer in expected[0])
     assert spread > 1e-3  # no plain average, which would agree by chance

@@ -37,7 +37,7 @@ def assert_covers(ranges: list[tuple[int, int]], text: str) -> None:
 
 def assert_words_and_sentences_cover(text: str) -> None:
     assert_covers(word_ranges(text), text)
-    assert_covers(sentence_ranges(text), text)
+    assert_covers(sentence_ranges([text])[0], text)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_words_are_those_that_a_reader_sees(text: str, words: list[str]) -> None
 @pytest.mark.parametrize("text", ["", " ", "\t\r\n", "\x00", "\u200b", "\u2028", "\ue000", "  \u3000\x1f "], ids=ascii)
 def test_what_does_not_show_holds_no_word_and_no_sentence(text: str) -> None:
     assert word_ranges(text) == []
-    assert sentence_ranges(text) == []
+    assert sentence_ranges([text])[0] == []
     assert is_blank(text)
 
 
@@ -127,4 +127,10 @@ def test_a_long_text_is_cut_as_its_parts_are() -> None:
     ],
 )
 def test_sentences_are_those_that_a_reader_sees(text: str, sentences: list[str]) -> None:
-    assert [text[start:end] for start, end in sentence_ranges(text)] == sentences
+    assert [text[start:end] for start, end in sentence_ranges([text])[0]] == sentences
+
+
+def test_texts_broken_together_have_the_sentences_that_each_has_alone() -> None:
+    texts = [*SCRIPTS.values(), "", "\n", "ends.\n", "One. Two.\u2029Three.", "\u2029", "a\r\nb. C", " ", "x"]
+    assert sentence_ranges(texts) == [sentence_ranges([text])[0] for text in texts]
+    assert sentence_ranges([]) == []

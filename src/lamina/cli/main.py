@@ -21,6 +21,7 @@ VERBS = {
     "extract": "Extract embeddings of texts into a dataset.",
     "show": "Describe a model or a dataset.",
     "fit": "Fit a transform on a dataset's vectors: centre, whiten, remove, truncate.",
+    "verify": "Find every damaged, missing or foreign shard of a dataset.",
     "export": "Write one layer of a dataset as a NumPy file.",
 }
 
@@ -65,7 +66,7 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run a command line; the exit code comes back, every error has been said on stderr."""
     try:
-        cli.main(arguments, prog_name="lamina", standalone_mode=False)
+        code = cli.main(arguments, prog_name="lamina", standalone_mode=False)
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.ClickException as error:
@@ -89,7 +90,7 @@ def run(arguments: list[str]) -> int:
             raise
         kind = f"{type(error).__name__}: {error}".strip().splitlines()[0]
         return _said(f"this is a bug in Lamina ({kind}); LAMINA_TRACEBACK=1 shows where", 1)
-    return 0
+    return code if isinstance(code, int) else 0  # what a verb left by click's Exit comes back as its code
 
 
 def _said(sentence: str, code: int) -> int:

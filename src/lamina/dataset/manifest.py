@@ -5,6 +5,7 @@ A reader refuses a version that it does not know; it reads every older one.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -107,7 +108,8 @@ class Manifest:
 
     def json(self) -> dict[str, Any]:
         """As it stands in the file."""
-        return {"format": FORMAT, "format_version": VERSION, **asdict(self)}
+        values = {"format": FORMAT, "format_version": VERSION, **asdict(self)}
+        return {**values, "checksum": checksum(values)}
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -132,10 +134,17 @@ def read_manifest(folder: Path) -> Manifest:
             f"{path} has format version {found.get('format_version')!r}, of which this Lamina knows nothing "
             f"(it reads version {VERSION}): use a newer one"
         )
+    if found.pop("checksum", None) != checksum(found):
+        raise DatasetError(f"{path} is damaged: its checksum is not that of its content")
     try:
         return _parsed(found)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DatasetError(f"{path} is damaged: {error!r}") from None
+
+
+def checksum(values: dict[str, Any]) -> str:
+    """The sha256 of the content, whatever the order of its keys and the white space between."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _parsed(found: dict[str, Any]) -> Manifest:

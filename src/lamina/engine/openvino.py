@@ -28,8 +28,6 @@ from lamina.model.weights import Weights
 GRAPHS_KEPT = 4  # each holds the weights once more, packed for the machine
 REQUESTS = 2  # one runs while the other's results are taken and its next batch is made
 
-AttentionLayers = tuple[int, ...]  # what a graph of attention weights gives, as a `Program` says it of states
-
 TYPES = {"float32": ov.Type.f32, "bfloat16": ov.Type.bf16}
 PRECISIONS: dict[str, Precision] = {str(ov_type): name for name, ov_type in TYPES.items()}  # type: ignore[misc]
 
@@ -74,7 +72,7 @@ class OpenVinoEngine:
         self.faster: Precision | None = "bfloat16" if native_bf16 and self.precision == "float32" else None
         self.threads = threads
         self._arch, self._weights = arch, weights
-        self._graphs: OrderedDict[Program | AttentionLayers, Compiled] = OrderedDict()
+        self._graphs: OrderedDict[Program | int, Compiled] = OrderedDict()
 
     @property
     def cpu(self) -> str:
@@ -99,16 +97,16 @@ class OpenVinoEngine:
             for request, _ in at_work:  # left early: the machine still reads the batches
                 request.wait()
 
-    def attention(self, layers: AttentionLayers, batch: Batch) -> AttentionWeights:
-        graph = self.compiled(layers)
+    def attention(self, layers: tuple[int, ...], batch: Batch) -> AttentionWeights:
+        graph = self.compiled(max(layers))
         request = graph.request()
         request.infer({"ids": batch.ids, "types": batch.types, "lengths": batch.lengths}, share_inputs=True)
-        weights = tuple(request.get_output_tensor(k).data.copy() for k in range(len(layers)))
+        weights = tuple(request.get_output_tensor(k - 1).data.copy() for k in layers)
         graph.idle.append(request)
         return weights
 
-    def compiled(self, program: Program | AttentionLayers) -> Compiled:
-        """The compiled graph of a program, or of the attention weights of some layers, from those kept or anew."""
+    def compiled(self, program: Program | int) -> Compiled:
+        """The compiled graph of a program, or of the attention weights up to a layer, from those kept or anew."""
         if program not in self._graphs:
             parts = self._arch, self._weights
             model = build(*parts, program) if isinstance(program, Program) else build_attention(*parts, program)
@@ -143,15 +141,18 @@ def build(arch: Architecture, weights: Weights, program: Program) -> ov.Model:
     return ov.Model(outputs, [ids, types, lengths, *(p for parameters in rows for p in parameters)], "lamina")
 
 
-def build_attention(arch: Architecture, weights: Weights, layers: AttentionLayers) -> ov.Model:
-    """The graph of the attention weights of some layers, 1 to n: inputs ids, types and lengths, an output a layer."""
+def build_attention(arch: Architecture, weights: Weights, highest: int) -> ov.Model:
+    """The graph of the attention weights of layers 1 to `highest`: inputs ids, types and lengths, an output a layer.
+
+    Every layer is an output, asked for or not: a layer that is none would be fused, and those above it have other bits.
+    """
     ids, types = (op.parameter([-1, -1], np.int32, name=name) for name in ("ids", "types"))
     lengths = op.parameter([-1], np.int32, name="lengths")
     seen: list[Node] = []
     ops = GraphOperations(weights, ids, types, lengths, max_tokens=arch.max_tokens, seen=seen)
-    for _ in islice(states(ops, arch), max(layers) + 1):  # what comes after the last softmax leads to no output
+    for _ in islice(states(ops, arch), highest + 1):  # what comes after the last softmax leads to no output
         pass
-    return ov.Model([seen[k - 1] for k in layers], [ids, types, lengths], "lamina_attention")
+    return ov.Model(seen, [ids, types, lengths], "lamina_attention")
 
 
 def _row_parameters(r: int, kind: Reduction) -> list[Node]:

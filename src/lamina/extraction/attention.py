@@ -181,20 +181,17 @@ def _weights(
     tokens: Tokens, windows: Windows, layers: tuple[int, ...], arch: Architecture, engine: Engine
 ) -> Iterator[tuple[Int64, Float32]]:
     """The texts of each batch and their weights, [L, B, H, S, S]. A text without any token is in no batch."""
-    ascending = tuple(sorted(layers))  # one graph, whatever the order
-    order = [ascending.index(layer) for layer in layers]
     padded = padded_length(windows.length, arch.max_tokens)
     for S in np.unique(padded[windows.length > 0])[::-1].tolist():
         same = np.flatnonzero(padded == S)
-        B = max(1, BATCH_NUMBERS // (len(layers) * arch.n_heads * S * S))
+        B = max(1, BATCH_NUMBERS // (max(layers) * arch.n_heads * S * S))
         for low in range(0, same.size, B):
             which = same[low : low + B]
             ids, types = np.zeros((2, which.size, S), np.int32)
             fill(ids, tokens.ids, tokens, windows, which)
             fill(types, tokens.types, tokens, windows, which)
             batch = Batch(ids, types, windows.length[which].astype(np.int32), ())
-            found = engine.attention(ascending, batch)
-            yield which, np.stack([found[k] for k in order])
+            yield which, np.stack(engine.attention(layers, batch))
 
 
 def _members(units: Units, tokens: Tokens, text: int, bounds: npt.NDArray[np.intp]) -> tuple[Int64, Int64]:

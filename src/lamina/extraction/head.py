@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pyarrow as pa
 
-from lamina.embeddings import Embeddings, Explaining
+from lamina.embeddings import Embeddings
 from lamina.engine.batch import Float32
 from lamina.engine.reference import ACTIVATE
 from lamina.errors import SpecError
@@ -32,7 +32,7 @@ At = Literal["mask", "all"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Logits(Explaining):
+class Logits:
     """What a head says of units, before any softmax.
 
     units   the units table, [U] rows: a text (or pair) each for a head that classifies texts, else a token each.

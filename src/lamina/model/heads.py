@@ -76,7 +76,7 @@ class LinearRow:
     """How a family calls a linear layer, how wide its result is.
 
     activation  one of `ACTIVATIONS`, `encoder` for the encoder's own, or the config key that names it.
-    bias        its tensor's name where it stands elsewhere than with the layer.
+    bias        its tensor's name where it is not stored with the layer: files leave out what is tied to another tensor.
     bias_key    the config key that says whether there is a bias, and what it says where it is left out.
     """
 
@@ -263,8 +263,7 @@ def _linear(row: LinearRow, n_in: int, n_out: int, tensors: _Tensors, config: Co
     weight = tensors.read(f"{row.name}.weight", (n_out, n_in), instead=tied)
     bias = None
     if row.bias_key is None or config.optional(*row.bias_key):
-        own = f"{row.name}.bias"
-        bias = tensors.read(row.bias or own, (n_out,), instead=own)
+        bias = tensors.read(f"{row.name}.bias", (n_out,), instead=row.bias)
     if row.activation is None:
         activation = None
     elif row.activation == "encoder":

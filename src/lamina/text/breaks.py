@@ -8,7 +8,8 @@ exactly one sentence; a punctuation mark is a word of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from unicodedata import category
 
 Ranges = list[tuple[int, int]]
@@ -16,39 +17,43 @@ Ranges = list[tuple[int, int]]
 WORD_LOCALE = "root"  # the rules themselves, no language's tailoring
 SENTENCE_LOCALE = "en@ss=standard"  # the same rules, and no break after "Mr." and its like
 
+PARAGRAPH = "\u2029"
+
 # Thai and Lao write no full stop: a space between two of their letters ends a sentence or clause.
 _THAI_LAO_SPACE = re.compile(r"(?<=[\u0E01-\u0E5B\u0E81-\u0EDF])\s+(?=[\u0E01-\u0E5B\u0E81-\u0EDF])")
 
 
 def word_ranges(text: str) -> Ranges:
-    """The words of `text` as character ranges, in order, not overlapping."""
+    """The words of `text` as character ranges, in order, not overlapping, without white space at their ends."""
     from icu4py.breakers import WordBreaker
 
     ranges = []
     start = 0
     for piece in WordBreaker(text, WORD_LOCALE):  # the pieces: its numeric offsets count UTF-16 units
         end = start + len(piece)
-        if piece[0].isalnum() or not is_blank(piece):
+        if piece.isalnum():
             ranges.append((start, end))
+        elif not is_blank(piece):
+            ranges.append(_stripped(piece, start))
         start = end
     return ranges
 
 
-def sentence_ranges(text: str) -> Ranges:
-    """The sentences of `text` as character ranges, in order, white space at their ends left out."""
+def sentence_ranges(texts: Sequence[str]) -> list[Ranges]:
+    """The sentences of each text as character ranges, in order, without white space at their ends."""
     from icu4py.breakers import SentenceBreaker
 
-    pieces: Iterable[str] = SentenceBreaker(text, SENTENCE_LOCALE)
-    ranges = []
-    start = 0
-    for piece in pieces:
-        low = 0
-        for space in _THAI_LAO_SPACE.finditer(piece):
-            ranges.append(_stripped(piece, low, space.start(), start))
-            low = space.end()
-        ranges.append(_stripped(piece, low, len(piece), start))
-        start += len(piece)
-    return [(low, high) for low, high in ranges if not is_blank(text[low:high])]
+    # All texts at once, a paragraph's end after each: ICU takes a third of a millisecond to begin with this locale.
+    pieces = iter(SentenceBreaker("".join(text + PARAGRAPH for text in texts), SENTENCE_LOCALE))
+    found = []
+    for text in texts:
+        place, ends = 0, []
+        while place <= len(text):  # no sentence reaches over the paragraph's end
+            place += len(next(pieces))
+            ends.append(min(place, len(text)))
+        parts = (_stripped(text[low:high], low) for low, high in _parts(text, ends) if not is_blank(text[low:high]))
+        found.append(list(parts))
+    return found
 
 
 def is_blank(text: str) -> bool:
@@ -56,7 +61,20 @@ def is_blank(text: str) -> bool:
     return all(category(character)[0] in "ZC" for character in text)
 
 
-def _stripped(piece: str, low: int, high: int, origin: int) -> tuple[int, int]:
-    part = piece[low:high]
-    begin = low + len(part) - len(part.lstrip())
-    return origin + begin, origin + begin + len(part.strip())
+def _parts(text: str, ends: list[int]) -> Iterator[tuple[int, int]]:
+    """The pieces between ICU's sentence ends, Thai and Lao cut further, and none that begins inside a word."""
+    cuts = {end for end in ends if not _is_inside_word(text, end)}
+    cuts |= {space.end() for space in _THAI_LAO_SPACE.finditer(text)}
+    return pairwise(sorted({0, *cuts, len(text)}))
+
+
+def _is_inside_word(text: str, place: int) -> bool:
+    """ICU's sentences end after a full stop between letters without case; its words do not."""
+    if place in (0, len(text)) or text[place - 1].isspace() or text[place].isspace():
+        return False
+    return any(start < place < end for start, end in word_ranges(text))
+
+
+def _stripped(piece: str, origin: int) -> tuple[int, int]:
+    begin = len(piece) - len(piece.lstrip())
+    return origin + begin, origin + begin + len(piece.strip())

@@ -17,6 +17,8 @@ from lamina.text.breaks import sentence_ranges, word_ranges
 from lamina.text.text import Text
 from lamina.text.tokenizer import Bool, Int64, Tokens
 
+Ranges = Sequence[tuple[int, int]]
+
 
 @dataclass(frozen=True, slots=True)
 class Units:
@@ -132,29 +134,31 @@ def _single_tokens(texts: Sequence[Text], tokens: Tokens) -> Units:  # noqa: ARG
 
 
 def _words(texts: Sequence[Text], tokens: Tokens) -> Units:
-    return _ranges([_found(text, word_ranges, text.words) for text in texts], tokens)
+    found = [word_ranges(text.text) if text.words is None else text.words for text in texts]
+    return _ranges(_of_both(texts, found, lambda strings: [word_ranges(string) for string in strings]), tokens)
 
 
 def _sentences(texts: Sequence[Text], tokens: Tokens) -> Units:
-    return _ranges([_found(text, sentence_ranges, None) for text in texts], tokens)
+    return _ranges(_of_both(texts, sentence_ranges([text.text for text in texts]), sentence_ranges), tokens)
 
 
 def _spans(texts: Sequence[Text], tokens: Tokens) -> Units:
     return _ranges([text.spans or () for text in texts], tokens)
 
 
-def _found(
-    text: Text, find: Callable[[str], Sequence[tuple[int, int]]], given: Sequence[tuple[int, int]] | None
-) -> Sequence[tuple[int, int]]:
-    """The ranges of a text, given or found, and those found in the second string of a pair."""
-    first = find(text.text) if given is None else given
-    if text.pair is None:
-        return first
-    origin = len(text.text) + 1
-    return [*first, *((origin + start, origin + end) for start, end in find(text.pair))]
+def _of_both(
+    texts: Sequence[Text], first: Sequence[Ranges], find: Callable[[Sequence[str]], Sequence[Ranges]]
+) -> list[Ranges]:
+    """The ranges of each text, and of a pair those found in its second string too, in the coordinates of `Tokens`."""
+    pairs = [i for i, text in enumerate(texts) if text.pair is not None]
+    found = list(first)
+    for i, ranges in zip(pairs, find([texts[i].pair or "" for i in pairs]), strict=True):
+        origin = len(texts[i].text) + 1
+        found[i] = [*found[i], *((origin + start, origin + end) for start, end in ranges)]
+    return found
 
 
-def _ranges(ranges: Sequence[Sequence[tuple[int, int]]], tokens: Tokens) -> Units:
+def _ranges(ranges: Sequence[Ranges], tokens: Tokens) -> Units:
     """Units of given character ranges, a list for each text; each takes the tokens that overlap it."""
     text = np.repeat(np.arange(len(ranges)), [len(of_text) for of_text in ranges])
     flat = np.array([pair for of_text in ranges for pair in of_text], np.int64).reshape(-1, 2)
