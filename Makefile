@@ -8,7 +8,7 @@ demo: .venv/demo.stamp      ## every layer of real texts from a real BERT, and o
 	$(BIN)/python examples/demo.py
 
 test: .venv/test.stamp      ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: .venv/check.stamp    ## style, types, and who may import whom
 	$(BIN)/ruff check .
