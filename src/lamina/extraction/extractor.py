@@ -10,15 +10,14 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Queue
-from threading import Event, Semaphore, Thread
-from typing import Literal, TypeVar, get_args
+from typing import Literal, get_args
 
 import pyarrow as pa
 
 from lamina.embeddings import Embeddings, concatenate
 from lamina.engine.batch import Batch, Engine, Precision
 from lamina.errors import CheckpointError, SpecError
+from lamina.extraction.ahead import one_ahead
 from lamina.extraction.assemble import Assembly
 from lamina.extraction.attention import Attention, AttentionUnit, attention_of
 from lamina.extraction.batches import BATCH_TOKENS, make_batches
@@ -37,8 +36,6 @@ from lamina.spec import Combine, Layers, Long, Overlap, Pool, Spec, Special, Uni
 from lamina.text.source import Rows, rows_of
 from lamina.text.text import Text
 from lamina.text.tokenizer import Int64, Tokenizer, load_tokenizer
-
-I = TypeVar("I")  # noqa: E741
 
 ENGINES = ("auto", "openvino", "reference")
 PRECISIONS = ("auto", *get_args(Precision))
@@ -218,7 +215,7 @@ class Extractor:
         computing: deque[tuple[Assembly, tuple[Int64, ...], Done]] = deque()  # one for each batch the engine has
 
         def batches() -> Generator[Batch]:
-            for chunk in _one_ahead(chunks):
+            for chunk in one_ahead(chunks):
                 assembly = Assembly(chunk, plan)
                 open_chunks.append(assembly)
                 total = max(1, int(chunk.windows.length.sum()))
@@ -305,39 +302,3 @@ def _engine(
     from lamina.engine.openvino import OpenVinoEngine
 
     return OpenVinoEngine(arch, weights, precision=chosen, threads=threads or available_threads())
-
-
-def _one_ahead(items: Iterator[I]) -> Iterator[I]:
-    """The items of an iterator, each made in a background thread while the one before it is used.
-
-    A daemon thread, not an executor's: one that waits for a silent pipe must not keep an interrupted process alive.
-    """
-    made: Queue[tuple[I | None, BaseException | None]] = Queue(maxsize=1)
-    wanted = Semaphore(1)
-    left = Event()
-
-    def make() -> None:
-        try:
-            while wanted.acquire() and not left.is_set():
-                item = next(items, None)
-                made.put((item, None))
-                if item is None:
-                    return
-        except BaseException as error:  # noqa: BLE001 - it is raised where the item is awaited
-            made.put((None, error))
-
-    thread = Thread(target=make, name="lamina-prepare", daemon=True)
-    thread.start()
-    try:
-        while True:
-            item, error = made.get()
-            if error is not None:
-                raise error
-            if item is None:
-                return
-            wanted.release()
-            yield item
-    finally:
-        left.set()
-        wanted.release()
-        thread.join(timeout=1)  # longer only where the source itself is waiting for input
