@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from lamina.extraction.extractor import Extractor as Extractor
     from lamina.extraction.extractor import load as load
     from lamina.jobs.local import extract as extract
+    from lamina.jobs.local import extract_views as extract_views
     from lamina.spec import Spec as Spec
+    from lamina.text.source import Source as Source
     from lamina.text.text import Text as Text
 
     open = open_dataset
@@ -23,11 +25,13 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "load": "lamina.extraction.extractor",
     "extract": "lamina.jobs.local",
+    "extract_views": "lamina.jobs.local",
     "open": "lamina.dataset.reader",
     "Dataset": "lamina.dataset.reader",
     "Extractor": "lamina.extraction.extractor",
     "Embeddings": "lamina.embeddings",
     "Spec": "lamina.spec",
+    "Source": "lamina.text.source",
     "Text": "lamina.text.text",
     "LaminaError": "lamina.errors",
 }

@@ -36,6 +36,14 @@ def test_a_job_makes_a_dataset_of_each(deep: Extractor, tmp_path: Path) -> None:
     assert len(lamina.open(tmp_path / "words")) == len(datasets["words"])
 
 
+def test_the_front_door_takes_a_path_or_a_described_file(deep: Extractor, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("t,n\nriver bank,1\nmoney,2\n")
+    source = lamina.Source(str(tmp_path / "in.csv"), text="t")
+    made = lamina.extract_views(source, tmp_path / "d", {"w": lamina.Spec(unit="word"), "t": lamina.Spec()}, model=deep)
+    assert made["w"].units["n"].to_pylist() == ["1", "1", "2"]
+    assert made["t"].manifest.made == lamina.open(tmp_path / "d" / "t").manifest.made
+
+
 def test_views_of_one_pass_must_read_texts_alike(deep: Extractor) -> None:
     with pytest.raises(lamina.LaminaError, match="agree on max_tokens"):
         deep.extract_views(TEXTS, {"a": lamina.Spec(max_tokens=8), "b": lamina.Spec(max_tokens=9)})

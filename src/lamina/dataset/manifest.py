@@ -50,6 +50,7 @@ class Made:
     engine: str
     precision: str
     versions: dict[str, str]
+    recipe_sha256: str | None = None  # of the sentence-transformers recipe, where the pool is `model`
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +206,7 @@ _KINDS: dict[str, Callable[[object], bool]] = {
 _MADE_KINDS: dict[str, Callable[[object], bool]] = {
     **dict.fromkeys(("model", "family", "weights_sha256", "tokenizer_sha256", "engine", "precision"), _is_text),
     "revision": _is_text_or_none,
+    "recipe_sha256": _is_text_or_none,
     "versions": _dict_of(_is_text),
 }
 _SHARD_KINDS: dict[str, Callable[[object], bool]] = {

@@ -69,9 +69,29 @@ def extract(
     if isinstance(source, str | Path):
         source = Source(str(source), format, text, columns=columns, keep=keep)
     elif any(given is not None for given in (text, format, columns, keep)):
-        raise SpecError("text, format, columns and keep say how to read a file; this source is none")
+        raise SpecError("text, format, columns and keep say how to read a path; this source is none")
     extractor = model if isinstance(model, Extractor) else load(model)
     return run(source, Path(out), extractor, {"": spec}, batch_tokens=batch_tokens, overwrite=overwrite)[""]
+
+
+def extract_views(
+    source: str | Path | Source | Iterable[str | Text],
+    out: str | Path,
+    specs: Mapping[str, Spec],
+    *,
+    model: str | Path | Extractor = "minilm",
+    batch_tokens: int = BATCH_TOKENS,
+    overwrite: bool = False,
+) -> dict[str, Dataset]:
+    """Several datasets from one pass, `out / name` for each: `{"words": Spec(unit="word"), "texts": Spec(pool="cls")}`.
+
+    The Specs must agree on `long`, `max_tokens`, `stride` and `overlap`. A file's columns are said by a `Source`.
+    Raises what `extract` raises.
+    """
+    if isinstance(source, str | Path):
+        source = Source(str(source))
+    extractor = model if isinstance(model, Extractor) else load(model)
+    return run(source, Path(out), extractor, specs, batch_tokens=batch_tokens, overwrite=overwrite)
 
 
 def run(
@@ -186,5 +206,6 @@ def _manifest(extractor: Extractor, view: View, source: dict[str, Any] | None) -
         engine=extractor.engine.name,
         precision=extractor.engine.precision,
         versions={name: version(name) for name in LIBRARIES},
+        recipe_sha256=view.recipe.sha256 if view.recipe else None,
     )
     return Manifest(spec=str(view.spec), layers=view.layers, width=view.width, made=made, source=source)

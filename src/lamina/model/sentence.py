@@ -9,6 +9,7 @@ Source of the meaning of every key: sentence-transformers 6.2, `base/modules` an
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -120,6 +121,23 @@ class SentenceRecipe:
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt: str | None = None
     include_prompt: bool = True
+
+    @property
+    def sha256(self) -> str:
+        """The hash of everything that decides its numbers; where its file lies does not."""
+        digest = hashlib.sha256(
+            json.dumps(
+                [self.max_tokens, self.pools, self.width, self.lowercase, self.dims, dict(self.prompts),
+                 self.default_prompt, self.include_prompt]
+            ).encode()
+        )  # fmt: skip
+        for step in self.steps:
+            digest.update(type(step).__name__.encode())
+            if isinstance(step, Dense):
+                digest.update(step.activation.encode())
+                for array in (step.weight, step.bias):
+                    digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
 
     def __str__(self) -> str:
         """In words: `mean, unit length, at most 256 tokens`."""
