@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
@@ -113,7 +114,8 @@ def run(
     plan = extractor.plan(specs)  # what contradicts the model is found before a folder is touched
     _check_apart(source, out)
     fingerprint = _fingerprint(source)
-    manifests = {name: _manifest(extractor, view, fingerprint) for name, view in plan.views.items()}
+    made = _made(extractor)
+    manifests = {name: _manifest(made, view, fingerprint) for name, view in plan.views.items()}
     for name, manifest in manifests.items():
         check_folder(out / name, manifest, overwrite=overwrite)
     rows, idf = _rows(source, extractor, specs)
@@ -195,17 +197,20 @@ def _rows(
     return rows_of(held), fit_idf(rows_of(held), extractor.tokenizer)
 
 
-def _manifest(extractor: Extractor, view: View, source: dict[str, Any] | None) -> Manifest:
-    checkpoint = extractor.checkpoint
-    made = Made(
-        model=checkpoint.name,
-        revision=checkpoint.revision,
+def _made(extractor: Extractor) -> Made:
+    """What all datasets of one pass are made with; it reads the weights' files once, for their hash."""
+    return Made(
+        model=extractor.checkpoint.name,
+        revision=extractor.checkpoint.revision,
         family=extractor.architecture.family,
-        weights_sha256=checkpoint.weights_sha256(),
+        weights_sha256=extractor.checkpoint.weights_sha256(),
         tokenizer_sha256=extractor.tokenizer.sha256,
         engine=extractor.engine.name,
         precision=extractor.engine.precision,
         versions={name: version(name) for name in LIBRARIES},
-        recipe_sha256=view.recipe.sha256 if view.recipe else None,
     )
+
+
+def _manifest(made: Made, view: View, source: dict[str, Any] | None) -> Manifest:
+    made = replace(made, recipe_sha256=view.recipe.sha256 if view.recipe else None)
     return Manifest(spec=str(view.spec), layers=view.layers, width=view.width, made=made, source=source)
