@@ -1,0 +1,155 @@
+"""What the apps' verbs share: DATA is a dataset already, or a file of texts that is extracted first.
+
+The extraction of a file goes into `--keep FOLDER` (and is found there the next time), or into a folder that is removed
+at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from lamina.cli.options import Names, model_options
+
+if TYPE_CHECKING:
+    from lamina.dataset.reader import Dataset
+    from lamina.extraction.extractor import Extractor
+    from lamina.spec import Spec
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """How a file of texts becomes datasets: the values of `extraction_options`."""
+
+    text: str | None
+    words: str | None
+    format: str | None
+    columns: tuple[str, ...] | None
+    model: str
+    revision: str | None
+    engine: str
+    precision: Any
+    threads: int | None
+    keep: str | None
+    quiet: bool
+
+    def load(self) -> Extractor:
+        """The model."""
+        from lamina.extraction.extractor import load
+
+        return load(
+            self.model, engine=self.engine, precision=self.precision, threads=self.threads, revision=self.revision
+        )
+
+    @contextmanager
+    def datasets(
+        self, data: str, specs: Mapping[str, Spec], *, extractor: Extractor | None = None
+    ) -> Iterator[dict[str, Dataset]]:
+        """A dataset for each Spec, by its name, made by one pass over the file `data`."""
+        from lamina.cli.progress import progress
+        from lamina.jobs.local import run
+        from lamina.text.source import Source
+
+        source = Source(data, self.format, self.text, None, self.words, None, self.columns, None)
+        n_characters = source.count_characters() if source.can_be_read_twice else None
+        with TemporaryDirectory(prefix="lamina-") as temporary:
+            out = Path(self.keep or temporary)
+            with progress(n_characters, quiet=self.quiet) as seen:
+                yield run(source, out, extractor or self.load(), specs, on_batch=seen)
+
+    @contextmanager
+    def dataset(self, data: str, spec: Spec, *, extractor: Extractor | None = None) -> Iterator[Dataset]:
+        """The dataset in the folder `data` as it is, or one made of the file `data` as `spec` says."""
+        if is_dataset(data):
+            from lamina.dataset.reader import open_dataset
+
+            yield open_dataset(data)
+            return
+        with self.datasets(data, {"": spec}, extractor=extractor) as made:
+            yield made[""]
+
+
+def is_dataset(data: str) -> bool:
+    """Whether DATA is a folder, which only a dataset can be."""
+    return Path(data).is_dir()
+
+
+def extraction_options(function: F) -> F:
+    """How DATA is read and extracted, where it is a file: keyword arguments of the command, for `Extraction`."""
+    for option in reversed(
+        (
+            click.option(
+                "--text", metavar="COLUMN", help="The column that holds the text.  [default: text, or the only one]"
+            ),
+            click.option("--words", metavar="COLUMN", help="The column that holds ready-made words, a list."),
+            click.option("--format", help="txt, csv, tsv, jsonl or parquet.  [default: by the name]"),
+            click.option("--columns", type=Names(), help="The columns' names, where a csv or tsv has no header line."),
+            click.option("--keep", metavar="FOLDER", help="Keep the extraction here; found there, it is used again."),
+            click.option("--quiet", is_flag=True, help="No progress on stderr."),
+        )
+    ):
+        function = option(function)
+    return model_options(function)
+
+
+def result_options(function: F) -> F:
+    """How a result is given out: a table, one JSON document, a page, a chart."""
+    for option in reversed(
+        (
+            click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
+            click.option("--report", metavar="FILE.html", help="Write one self-contained page."),
+            click.option("--chart", metavar="FILE", help="Write the chart: .svg, .png, .html or .json (Vega-Lite)."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def command_line() -> str:
+    """The command as it was typed, for a report."""
+    return shlex.join(["lamina", *sys.argv[1:]])
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """One JSON document on stdout; what is not a number is null."""
+    click.echo(json.dumps(_finite(document), ensure_ascii=False))
+
+
+def print_table(columns: list[str], rows: list[list[Any]]) -> None:
+    """A table for people on stdout, numbers to the right; None is empty."""
+    texts = [[_shown(value) for value in row] for row in rows]
+    widths = [max(len(column), *(len(row[k]) for row in texts), 0) for k, column in enumerate(columns)]
+    numeric = [all(not isinstance(row[k], str) for row in rows) for k in range(len(columns))]
+    for row in (columns, *texts):
+        cells = (
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(row, widths, numeric, strict=True)
+        )
+        click.echo("  ".join(cells).rstrip())
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:  # a NumPy number
+        value = value.item()
+    return None if isinstance(value, float) and value - value != 0 else value
