@@ -68,19 +68,18 @@ def batch(seed: int, *, B: int = 3, S: int = 8, weighted: bool = False) -> Batch
 
 
 def test_bfloat16_is_refused_where_it_is_not_native(parts: Parts) -> None:
-    with pytest.raises(EngineError, match=r"A CPU of 2009.*no native bfloat16.*precision='float32', or 'auto'"):
+    with pytest.raises(EngineError, match=r"A CPU of 2009.*no native bfloat16.*use one of float32, int8, or 'auto'"):
         engine(parts, precision="bfloat16", core=Core("FP32", "INT8", "BIN"))
 
 
-@pytest.mark.parametrize(("capabilities", "precision"), [(["FP32"], "float32"), (["FP32", "BF16"], "bfloat16")])
-def test_no_precision_means_the_fastest_that_is_native(parts: Parts, capabilities: list[str], precision: str) -> None:
-    assert engine(parts, precision=None, core=Core(*capabilities)).precision == precision
-    assert engine(parts, precision="float32", core=Core(*capabilities)).precision == "float32"
+@pytest.mark.parametrize(("capabilities", "faster"), [(["FP32"], None), (["FP32", "BF16"], "bfloat16")])
+def test_float32_says_what_would_be_faster(parts: Parts, capabilities: list[str], faster: str | None) -> None:
+    assert engine(parts, core=Core(*capabilities)).faster == faster
 
 
 def test_a_precision_that_was_not_taken_is_an_error(parts: Parts) -> None:
     silent = engine(parts, core=Core("FP32", "BF16", took=ov.Type.bf16))
-    with pytest.raises(EngineError, match="took bfloat16 where float32 was asked for, on A CPU of 2009"):
+    with pytest.raises(EngineError, match="took .*bfloat16.* where .*float32.* was asked for, on A CPU of 2009"):
         silent.compiled(Program((1,), ("sum",)))
 
 
@@ -102,7 +101,7 @@ def test_float32_runs_in_float32_on_this_machine(minilm: Extractor) -> None:
 def test_a_machine_without_native_bfloat16_says_so_when_a_model_is_loaded(tiny_bert: Path) -> None:
     if "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         assert lamina.load(tiny_bert, precision="bfloat16").engine.precision == "bfloat16"
-        assert lamina.load(tiny_bert, precision="auto").engine.precision == "bfloat16"
+        assert lamina.load(tiny_bert, precision="auto").engine.precision in ("float32", "bfloat16")  # as measured
     else:
         with pytest.raises(EngineError, match="no native bfloat16"):
             lamina.load(tiny_bert, precision="bfloat16")

@@ -37,12 +37,16 @@ companies = st.lists(st.integers(0, len(POOL) - 1), min_size=1, max_size=30)
 budgets = st.sampled_from([1, 48, 200, 777, 4096])
 
 
-@pytest.fixture(scope="module", params=["float32", "bfloat16"])
-def on_threads(request: pytest.FixtureRequest, minilm: Extractor) -> Callable[[int], Extractor]:
-    """The model in one precision, on 1 or 2 threads."""
-    if request.param == "bfloat16":
+MODES = ["openvino float32", "openvino bfloat16", "openvino int8", "torch float32", "torch bfloat16"]
+
+
+@pytest.fixture(scope="module", params=MODES)
+def on_threads(request: pytest.FixtureRequest) -> Callable[[int], Extractor]:
+    """The model in one engine and precision, on 1 or 2 threads."""
+    engine, precision = request.param.split()
+    if precision == "bfloat16":
         request.getfixturevalue("native_bfloat16")
-    return cache(lambda n: lamina.load("minilm", precision=request.param, threads=n))
+    return cache(lambda n: lamina.load("minilm", engine=engine, device="cpu", precision=precision, threads=n))
 
 
 def rows_of(found: Embeddings, text: int) -> dict[str, Any]:

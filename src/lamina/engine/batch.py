@@ -15,7 +15,7 @@ import numpy.typing as npt
 Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
 Reduction = Literal["sum", "weighted", "max"]
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "tf32", "bfloat16", "float16", "int8"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,9 @@ class Engine(Protocol):
     precision: Precision
     threads: int
     faster: Precision | None  # a precision that this machine would compute faster in
+    batch_tokens: int  # how many tokens a batch should hold, where nobody says otherwise
+    packs: bool  # computes no padding, so that a batch may hold sequences of any lengths
+    libraries: tuple[str, ...]  # the packages whose versions its numbers depend on
 
     def run(self, program: Program, batches: Iterable[Batch]) -> Generator[Reduced]:
         """The reduced layers of each batch, in order. Arrays are valid until the next one is asked for."""

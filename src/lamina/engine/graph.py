@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from openvino import opset13 as op
 
 from lamina.engine.batch import Batch
+from lamina.engine.quantization import LEVELS, Calibration, Rounding, integer_weight
 from lamina.engine.reference import NumpyOperations, by_head
 from lamina.model.operations import Activation, Attention, Index
 from lamina.model.positions import Counted, Distances, rotary_angles
@@ -30,10 +32,22 @@ ACTIVATE = {
 NO_BATCH = Batch(*(np.zeros((0, 0), np.int32),) * 3, ())
 
 
+@dataclass(slots=True)
+class Seen:
+    """What a graph shows besides its states, where somebody wants to look inside.
+
+    attention  each layer's attention weights, [B, H, S, S]; the softmax is then spelled out.
+    inputs     what enters each matrix product, [B, S, D], and the product's name.
+    """
+
+    attention: list[Node] = field(default_factory=list)
+    inputs: list[tuple[str, Node]] = field(default_factory=list)
+
+
 class GraphOperations:
     """The operations as nodes; a state is a node [B, S, D], a table of distances an array [n_rows, D].
 
-    `seen`, where given, takes each layer's attention weights, [B, H, S, S]: then the softmax is spelled out.
+    `calibration`, where given, makes the matrix products those of 8-bit integers.
     """
 
     def __init__(
@@ -44,9 +58,11 @@ class GraphOperations:
         lengths: Node,
         *,
         max_tokens: int,
-        seen: list[Node] | None = None,
+        seen: Seen | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         self._seen = seen
+        self._roundings = iter(calibration.roundings) if calibration else None
         self._weights, self._tables = weights, NumpyOperations(weights, NO_BATCH, "float32")
         self._max_tokens = max_tokens
         self._ids, self._types = ids, types
@@ -63,7 +79,14 @@ class GraphOperations:
     ) -> Node:
         if isinstance(x, np.ndarray):
             return self._tables.linear(x, name, width, activation, bias=bias)
-        y = self._biased(op.matmul(x, self._constant(f"{name}.weight"), False, True), name, bias)
+        if self._seen is not None:
+            self._seen.inputs.append((name, x))
+        rounding = next(self._roundings) if self._roundings else None
+        if rounding is None or rounding.is_sensitive:
+            product = op.matmul(x, self._constant(f"{name}.weight"), False, True)
+        else:
+            product = op.matmul(self._rounded(x, rounding), self._integers(name, rounding), False, True)
+        y = self._biased(product, name, bias)
         return ACTIVATE[activation](y) if activation else y
 
     def norm(self, x: Node, name: str, eps: float, *, bias: bool = True) -> Node:
@@ -131,9 +154,22 @@ class GraphOperations:
             context = op.scaled_dot_product_attention(q, k, v, mask, floats(attention.scale))
         else:
             scores = op.multiply(op.matmul(q, k, False, True), floats(attention.scale))
-            self._seen.append(op.softmax(op.add(scores, mask), -1))
-            context = op.matmul(self._seen[-1], v, False, False)
+            self._seen.attention.append(op.softmax(op.add(scores, mask), -1))
+            context = op.matmul(self._seen.attention[-1], v, False, False)
         return op.reshape(op.transpose(context, ints([0, 2, 1, 3])), ints([0, 0, width]), True)  # [B, S, D]
+
+    def _rounded(self, x: Node, rounding: Rounding) -> Node:
+        """x / smooth on the steps of a rounding: once for all products that it enters."""
+
+        def make() -> Node:
+            ends = [floats(rounding.low), floats(rounding.high)] * 2
+            return op.fake_quantize(op.multiply(x, op.constant(1 / rounding.smooth)), *ends, LEVELS)
+
+        return self._once(("rounded", id(rounding)), make)
+
+    def _integers(self, name: str, rounding: Rounding) -> Node:
+        integers, scale = integer_weight(self._weights[f"{name}.weight"], rounding.smooth)
+        return op.multiply(op.convert(op.constant(integers), "f32"), op.constant(scale))
 
     def _index(self, index: Index) -> Node:
         if isinstance(index, Counted):

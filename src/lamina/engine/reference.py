@@ -6,7 +6,7 @@ matrices, and every state), so that its accuracy can be seen where no such machi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from math import erf, sqrt
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina.engine.batch import AttentionWeights, Batch, Float32, Int32, Precision, Program, Reduced, Reduction, Rows
+from lamina.engine.quantization import Calibration, Rounding, integer_weight
 from lamina.model.architecture import Architecture
 from lamina.model.encoder import states
 from lamina.model.operations import Activation, Attention, Index
@@ -29,15 +30,26 @@ class ReferenceEngine:
 
     name = "reference"
     threads = 1
+    precisions: tuple[Precision, ...] = ("float32", "bfloat16", "int8")
     faster: Precision | None = None
+    batch_tokens = 2048
+    packs = False
+    libraries: tuple[str, ...] = ()
 
-    def __init__(self, arch: Architecture, weights: Weights, *, precision: Precision = "float32") -> None:
+    def __init__(
+        self,
+        arch: Architecture,
+        weights: Weights,
+        *,
+        precision: Precision = "float32",
+        calibration: Calibration | None = None,
+    ) -> None:
         self.precision = precision
-        self._arch, self._weights = arch, weights
+        self._arch, self._weights, self._calibration = arch, weights, calibration
 
     def run(self, program: Program, batches: Iterable[Batch]) -> Generator[Reduced]:
         for batch in batches:
-            ops = NumpyOperations(self._weights, batch, self.precision)
+            ops = NumpyOperations(self._weights, batch, self.precision, roundings=self._roundings())
             kept = {
                 k: x
                 for k, x in enumerate(islice(states(ops, self._arch), program.layers[-1] + 1))
@@ -50,10 +62,13 @@ class ReferenceEngine:
 
     def attention(self, layers: tuple[int, ...], batch: Batch) -> AttentionWeights:
         seen: list[Float32] = []
-        ops = NumpyOperations(self._weights, batch, self.precision, seen)
+        ops = NumpyOperations(self._weights, batch, self.precision, seen, self._roundings())
         for _ in islice(states(ops, self._arch), max(layers) + 1):
             pass
         return tuple(seen[k - 1] for k in layers)
+
+    def _roundings(self) -> Iterator[Rounding] | None:
+        return iter(self._calibration.roundings) if self._calibration else None
 
 
 def reduce(state: Float32, rows: Rows, kind: Reduction) -> Float32:
@@ -70,13 +85,15 @@ def reduce(state: Float32, rows: Rows, kind: Reduction) -> Float32:
 class NumpyOperations:
     """The operations on one batch; a state is a float32 array [B, S, D].
 
-    `seen`, where given, takes each layer's attention weights, [B, H, S, S].
+    `seen`, where given, takes each layer's attention weights, [B, H, S, S]; `roundings`, where given, are those of the
+    matrix products to come: their inputs and weights are rounded as in 8 bits.
     """
 
     weights: Weights
     batch: Batch
     precision: Precision
     seen: list[Float32] | None = None
+    roundings: Iterator[Rounding] | None = None
 
     def embed(self, name: str, index: Index, rows: int, width: int) -> Float32:
         return self.table(name, rows, width)[self._places(index)]  # [B, S, width]
@@ -86,6 +103,10 @@ class NumpyOperations:
     ) -> Float32:
         weight = self._rounded(self.weights[f"{name}.weight"])
         assert weight.shape == (width, x.shape[-1])
+        rounding = next(self.roundings) if self.roundings and x.ndim == 3 else None  # tables of distances stay exact
+        if rounding is not None and not rounding.is_sensitive:
+            integers, scale = integer_weight(self.weights[f"{name}.weight"], rounding.smooth)
+            x, weight = rounding.apply(x), integers * scale
         y = self._biased(x @ weight.T, name, bias)
         return self._rounded(ACTIVATE[activation](y) if activation else y)  # [B, S, width]
 
