@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lamina.dataset.folder import begin, check_folder
 from lamina.dataset.manifest import Made, Manifest
 from lamina.dataset.reader import Dataset, open_dataset
 from lamina.dataset.writer import SHARD_BYTES, DatasetWriter
@@ -32,6 +33,7 @@ def units_of(surfaces: Sequence[str], *, first: int = 0, **travelled: Sequence[A
         "n_tokens": [len(surface.split()) for surface in surfaces],
         "n_windows": [int(bool(surface)) for surface in surfaces],
         "status": ["ok" if surface else "empty" for surface in surfaces],
+        "error": [None] * n,
     }
     columns = {name: pa.array(values[name], kind) for name, kind in UNIT_FIELDS.items()}
     return pa.table(columns | {name: pa.array(column) for name, column in travelled.items()})
@@ -59,17 +61,37 @@ def write(
     *,
     described: Manifest | None = None,
     shard_bytes: int = SHARD_BYTES,
+    shard_a_part: bool = False,
     overwrite: bool = False,
 ) -> Dataset:
-    """Write parts as a dataset and open it."""
-    with DatasetWriter(folder, described or manifest(), overwrite=overwrite, shard_bytes=shard_bytes) as writer:
+    """Write parts as a dataset and open it; with `shard_a_part` each one ends a shard."""
+    described = described or manifest()
+    assert check_folder(folder, described, overwrite=overwrite) is None
+    begin(folder, described)
+    with DatasetWriter(folder, described, shard_bytes=shard_bytes) as writer:
         for part in parts:
             writer.add(part)
-            if writer.is_full:
-                writer.flush()
+            if shard_a_part:
+                writer.end_input()
     return open_dataset(folder)
+
+
+def shard_paths(folder: Path) -> list[Path]:
+    """The files of a dataset's shards, in order."""
+    return sorted((folder / "shards").iterdir())
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
     """Every file below a folder with its bytes, to compare a before with an after."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def assert_same_files(folder: Path, expected: Path) -> None:
+    """The same files with the same bytes, and the same folders: nothing more is left of how they were made."""
+    assert _names(folder) == _names(expected)
+    found, wanted = files_in(folder), files_in(expected)
+    assert [name for name in wanted if found[name] != wanted[name]] == []
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))

@@ -11,18 +11,18 @@ import pytest
 
 from lamina.dataset.reader import Dataset, open_dataset
 from lamina.errors import DatasetError
-from tests.dataset.making import LAYERS, embeddings, write
+from tests.dataset.making import LAYERS, embeddings, shard_paths, write
 
-NAME = "part-00001.parquet"
+NAME = r"part-00001-\w+\.parquet"
 
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
-    return write(tmp_path / "d", [embeddings(3), embeddings(2, first=3)], shard_bytes=1)
+    return write(tmp_path / "d", [embeddings(3), embeddings(2, first=3)], shard_a_part=True)
 
 
 def _shard(dataset: Dataset) -> Path:
-    return dataset.folder / "shards" / NAME
+    return shard_paths(dataset.folder)[1]
 
 
 def _layers(folder: Path) -> list[bytes]:
@@ -48,7 +48,7 @@ def test_a_shard_cut_short_is_named(dataset: Dataset, kept: float) -> None:
 
 
 def test_a_shard_with_other_rows_is_refused_with_both_numbers(dataset: Dataset) -> None:
-    shutil.copy(dataset.folder / "shards" / "part-00000.parquet", _shard(dataset))
+    shutil.copy(shard_paths(dataset.folder)[0], _shard(dataset))
     for read in (lambda: dataset.layer(2), lambda: dataset.units):
         with pytest.raises(DatasetError, match="has 3 rows; the manifest says 2"):
             read()
@@ -63,7 +63,7 @@ def test_a_shard_without_the_column_is_named(dataset: Dataset) -> None:
 
 def test_a_shard_of_another_width_is_named(dataset: Dataset) -> None:
     wider = write(dataset.folder.parent / "wider", [embeddings(2, width=24)])
-    shutil.copy(wider.folder / "shards" / "part-00000.parquet", _shard(dataset))
+    shutil.copy(shard_paths(wider.folder)[0], _shard(dataset))
     with pytest.raises(DatasetError, match=NAME):
         dataset.layer(2)
 

@@ -11,13 +11,13 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from lamina.dataset.durable import write_whole
+from lamina.dataset.durable import Written, make_folder, remove, write_whole
 
 
 def _record(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[str]:
     """The calls that matter, in order; a handle is named by what it is open on."""
     calls: list[str] = []
-    fsync, replace = os.fsync, Path.replace
+    fsync, replace = os.fsync, os.replace
 
     def recorded_fsync(handle: int) -> None:
         target = Path(f"/proc/self/fd/{handle}").resolve()
@@ -26,12 +26,12 @@ def _record(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[str]:
         )
         fsync(handle)
 
-    def recorded_replace(self: Path, target: Path) -> Any:
-        calls.append(f"rename {self.name} {target.name}")
-        return replace(self, target)
+    def recorded_replace(path: Path, target: Path) -> None:
+        calls.append(f"rename {path.name} {target.name}")
+        replace(path, target)
 
     monkeypatch.setattr(os, "fsync", recorded_fsync)
-    monkeypatch.setattr(Path, "replace", recorded_replace)
+    monkeypatch.setattr(os, "replace", recorded_replace)
     return calls
 
 
@@ -84,7 +84,7 @@ def test_a_step_that_fails_leaves_the_old_content_or_nothing(
     elif step == "fsync":
         monkeypatch.setattr(os, "fsync", fail)
     else:
-        monkeypatch.setattr(Path, "replace", fail)
+        monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="No space left"):
         write_whole(path, write)
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == ([("x.bin", old)] if old is not None else [])
@@ -102,3 +102,39 @@ def test_a_process_that_dies_while_writing_leaves_the_old_content(tmp_path: Path
     assert path.read_bytes() == b"old content"
     write_whole(path, _write(b"new"))
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("x.bin", b"new")]
+
+
+def test_what_the_system_takes_in_small_pieces_is_written_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda handle, data: write(handle, bytes(data)[:3]))
+    written = write_whole(tmp_path / "x.bin", lambda file: _count(file.write(b"ten bytes.")))
+    assert (tmp_path / "x.bin").read_bytes() == b"ten bytes."
+    assert written == Written(10, hashlib.sha256(b"ten bytes.").hexdigest())
+
+
+def test_what_is_not_accepted_never_takes_the_name(tmp_path: Path) -> None:
+    def refuse(written: Written) -> None:
+        raise ValueError(f"{written.n_bytes} bytes")
+
+    (tmp_path / "x.bin").write_bytes(b"old content")
+    with pytest.raises(ValueError, match="3 bytes"):
+        write_whole(tmp_path / "x.bin", _write(b"new"), accept=refuse)
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("x.bin", b"old content")]
+
+
+def test_a_folder_is_removed_with_all_in_it_and_of_a_link_the_link(tmp_path: Path) -> None:
+    make_folder(tmp_path / "a" / "b" / "c")
+    make_folder(tmp_path / "a" / "b" / "c")
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").write_text("mine")
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "kept")
+    (tmp_path / "a" / "b" / "file").write_text("gone")
+    remove(tmp_path / "a")
+    remove(tmp_path / "a")
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["kept", "kept/file"]
+
+
+def _count(_: int) -> None:
+    """`write` gives a count."""

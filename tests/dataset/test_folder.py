@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tests.dataset.making import embeddings, files_in, write
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
     """The folder of a dataset of three shards."""
-    write(tmp_path / "d", [embeddings(2, first=2 * i) for i in range(3)], shard_bytes=1)
+    write(tmp_path / "d", [embeddings(2, first=2 * i) for i in range(3)], shard_a_part=True)
     return tmp_path / "d"
 
 
@@ -71,7 +72,7 @@ def test_a_dataset_is_refused_without_overwrite_and_untouched(old: Path) -> None
 
 def test_overwriting_replaces_the_dataset_and_leaves_no_old_shard(old: Path) -> None:
     dataset = write(old, [embeddings(1, seed=9)], overwrite=True)
-    assert sorted(files_in(old)) == ["manifest.json", "shards/part-00000.parquet"]
+    assert sorted(files_in(old)) == ["manifest.json", f"shards/{dataset.manifest.shards[0].name}"]
     assert len(dataset) == 1
 
 
@@ -93,7 +94,7 @@ def test_an_overwrite_interrupted_while_it_clears_can_be_run_again(old: Path, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "rmtree", interrupted)
+        patch.setattr(os, "rmdir", interrupted)
         with pytest.raises(KeyboardInterrupt):
             write(old, [embeddings(1)], overwrite=True)
     assert len(write(old, [embeddings(1)], overwrite=True)) == 1

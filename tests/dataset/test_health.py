@@ -14,7 +14,7 @@ from lamina.dataset.health import Dimension, Drift, health, sampled_rows
 from lamina.dataset.reader import Dataset
 from lamina.embeddings import Embeddings, Vectors, layer_column, vector_array
 from lamina.errors import DatasetError, SpecError
-from tests.dataset.making import LAYERS, manifest, units_of, write
+from tests.dataset.making import LAYERS, manifest, shard_paths, units_of, write
 
 COLUMNS = [layer_column(layer) for layer in LAYERS]
 NAN = [np.nan, np.nan]
@@ -29,7 +29,7 @@ def dataset_of(folder: Path, *matrices: object, dtype: str = "float32", n_shards
         columns = {name: matrix[rows] for name, matrix in zip(COLUMNS, held, strict=True)}
         parts.append(Embeddings(units_of(["text"] * len(rows), first=first), columns, len(rows)))
         first += len(rows)
-    return write(folder, parts, described=manifest(dtype=dtype, width=held[0].shape[1]), shard_bytes=1)
+    return write(folder, parts, described=manifest(dtype=dtype, width=held[0].shape[1]), shard_a_part=True)
 
 
 def random(n: int, width: int = 6, *, seed: int = 0) -> Vectors:
@@ -102,7 +102,7 @@ def test_a_rogue_dimension_is_found_with_its_share(tmp_path: Path) -> None:
 
 def test_infinite_values_are_counted_and_kept_out_of_the_rest(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path / "d", [[3, 4], [1, 1], [6, 8], NAN])
-    shard = dataset.folder / "shards" / "part-00000.parquet"  # the writer would refuse what is put in here
+    shard = shard_paths(dataset.folder)[0]  # the writer would refuse what is put in here
     table = pq.read_table(shard)
     damaged = np.array([[3, 4], [np.inf, -np.inf], [6, 8], NAN], np.float32)
     place = table.column_names.index("layer_2")
@@ -214,8 +214,8 @@ def test_no_sample_is_refused(tmp_path: Path) -> None:
 
 def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path / "d", random(9), n_shards=3)
-    (dataset.folder / "shards" / "part-00001.parquet").write_bytes(b"PAR1")
-    with pytest.raises(DatasetError, match=r"part-00001\.parquet"):
+    shard_paths(dataset.folder)[1].write_bytes(b"PAR1")
+    with pytest.raises(DatasetError, match=r"part-00001-\w+\.parquet"):
         health(dataset)
 
 

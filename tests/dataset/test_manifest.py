@@ -17,7 +17,7 @@ from tests.dataset.making import embeddings, manifest, write
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write(tmp_path / "d", [embeddings(3), embeddings(2, first=3)], shard_bytes=1)
+    write(tmp_path / "d", [embeddings(3), embeddings(2, first=3)], shard_a_part=True)
     return tmp_path / "d"
 
 
@@ -37,7 +37,10 @@ def test_a_manifest_comes_back_as_it_was_written(tmp_path: Path) -> None:
         n_rows=7,
         n_tokens=40,
         statuses={"ok": 6, "empty": 1},
-        shards=(Shard("part-00000.parquet", 4, 10, "a"), Shard("part-123456.parquet", 3, 5, "b")),
+        shards=(
+            Shard("part-00000-0123abcd.parquet", 4, 10, "a", 5, 1),
+            Shard("part-123456-0123abcd.parquet", 3, 5, "b", 4),
+        ),
         complete=True,
     )
     write_manifest(tmp_path, full)
@@ -79,6 +82,7 @@ def test_every_key_is_needed_that_says_what_the_columns_are(folder: Path) -> Non
 
 
 WRONG: dict[str, list[object]] = {
+    "inputs": [5, None, [], [None], [{}], [{"first_text": 0}]],
     "spec": [5, None, "layers=nonsense", "unit=text colour=red"],
     "layers": [5, ["one"], None],
     "width": ["wide", None, -4],
@@ -87,7 +91,7 @@ WRONG: dict[str, list[object]] = {
     "n_texts": ["5", None],
     "n_rows": ["5", None, 4],
     "statuses": [7, None],
-    "shards": [5, None, [None], [{}], ["part-00000.parquet"]],
+    "shards": [5, None, [None], [{}], ["part-00000-0123abcd.parquet"]],
     "complete": ["no", None],
 }
 
@@ -109,13 +113,13 @@ def test_an_unknown_key_is_refused(folder: Path) -> None:
     "name",
     [
         "../../secret.parquet",
-        "/etc/part-00000.parquet",
-        "a/part-00000.parquet",
-        "..\\part-00000.parquet",
-        "part-00000.parquet\n",
-        "part-00000.parquet\0",
-        "part-٠٠٠٠٠.parquet",
-        "part-1.parquet",
+        "/etc/part-00000-0123abcd.parquet",
+        "a/part-00000-0123abcd.parquet",
+        "..\\part-00000-0123abcd.parquet",
+        "part-00000-0123abcd.parquet\n",
+        "part-00000-0123abcd.parquet\0",
+        "part-٠٠٠٠٠-0123abcd.parquet",
+        "part-1-0123abcd.parquet",
         "",
         7,
     ],

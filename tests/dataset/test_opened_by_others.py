@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from lamina.dataset.reader import Dataset
-from tests.dataset.making import LAYERS, embeddings, manifest, write
+from tests.dataset.making import LAYERS, embeddings, manifest, shard_paths, write
 
 N_PARTS, N_TEXTS = 12, 3  # a shard each: more than ten, so an order by name that is no order by number would show
 
@@ -23,7 +23,7 @@ Matrix = npt.NDArray[Any]
 def dataset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     parts = [embeddings(N_TEXTS, first=N_TEXTS * i) for i in range(N_PARTS)]
     folder = tmp_path_factory.mktemp(request.param) / "made"
-    made = write(folder, parts, described=manifest(dtype=request.param), shard_bytes=1)
+    made = write(folder, parts, described=manifest(dtype=request.param), shard_a_part=True)
     assert len(made.manifest.shards) == N_PARTS
     return made
 
@@ -96,7 +96,7 @@ def test_the_stored_type_is_the_one_asked_for(dataset: Dataset) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    field = pq.read_schema(dataset.folder / "shards" / "part-00000.parquet").field("layer_2")
+    field = pq.read_schema(shard_paths(dataset.folder)[0]).field("layer_2")
     assert pa.types.is_fixed_size_list(field.type)
     assert field.type.list_size == dataset.manifest.width
     assert str(field.type.value_type) == {"float16": "halffloat", "float32": "float"}[dataset.manifest.dtype]

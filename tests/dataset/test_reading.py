@@ -11,7 +11,7 @@ import pytest
 
 from lamina.embeddings import Embeddings, concatenate
 from lamina.errors import SpecError
-from tests.dataset.making import LAYERS, WIDTH, embeddings, manifest, units_of, write
+from tests.dataset.making import LAYERS, WIDTH, embeddings, manifest, shard_paths, units_of, write
 
 
 def damage_layer(shard: Path, layer: int) -> None:
@@ -40,16 +40,16 @@ def test_shards_laid_end_to_end_are_the_parts_laid_end_to_end(tmp_path: Path, dt
 
 def test_a_small_shard_size_makes_many_shards_and_a_large_one_makes_one(tmp_path: Path) -> None:
     parts = [embeddings(2, first=2 * i) for i in range(6)]
-    a_part = 2 * WIDTH * 2 * len(LAYERS)  # bytes
+    a_row = WIDTH * 2 * len(LAYERS)  # bytes
     counts = [
         len(write(tmp_path / str(size), parts, shard_bytes=size).manifest.shards)
-        for size in (1, 2 * a_part, 100 * a_part)
+        for size in (1, 4 * a_row, 100 * a_row)
     ]
-    assert counts == [6, 3, 1]
+    assert counts == [12, 3, 1]
 
 
 def test_the_manifest_says_what_the_shard_files_are(tmp_path: Path) -> None:
-    dataset = write(tmp_path / "d", [embeddings(3), embeddings(2, first=3)], shard_bytes=1)
+    dataset = write(tmp_path / "d", [embeddings(3), embeddings(2, first=3)], shard_a_part=True)
     shards = tmp_path / "d" / "shards"
     assert sorted(path.name for path in shards.iterdir()) == [shard.name for shard in dataset.manifest.shards]
     for shard in dataset.manifest.shards:
@@ -63,13 +63,13 @@ def test_a_layer_is_read_although_every_other_one_is_damaged(tmp_path: Path) -> 
     expected = embeddings(6)
     dataset = write(tmp_path / "d", [expected])
     for other in (0, 5):
-        damage_layer(tmp_path / "d" / "shards" / "part-00000.parquet", other)
+        damage_layer(shard_paths(tmp_path / "d")[0], other)
     np.testing.assert_array_equal(dataset.layer(2), expected.layer(2).astype(np.float16))
     assert dataset.units.equals(expected.units)
 
 
 def test_only_the_columns_asked_for_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset = write(tmp_path / "d", [embeddings(3), embeddings(3, first=3)], shard_bytes=1)
+    dataset = write(tmp_path / "d", [embeddings(3), embeddings(3, first=3)], shard_a_part=True)
     asked: list[list[str]] = []
     read = pq.ParquetFile.read
 

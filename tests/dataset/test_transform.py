@@ -46,7 +46,7 @@ def dataset_of(folder: Path, matrices: Sequence[Vectors], *, dtype: str = "float
         columns = {name: matrix[piece] for name, matrix in zip(COLUMNS, matrices, strict=True)}
         parts.append(Embeddings(units_of(["text"] * len(piece), first=first), columns, len(piece)))
         first += len(piece)
-    return write(folder, parts, described=manifest(dtype=dtype, width=matrices[0].shape[1]), shard_bytes=1)
+    return write(folder, parts, described=manifest(dtype=dtype, width=matrices[0].shape[1]), shard_a_part=True)
 
 
 def by_the_book(

@@ -16,9 +16,9 @@ from lamina.jobs.local import run
 
 
 @pytest.fixture
-def dataset(tiny: Extractor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("lamina.extraction.regroup.MAX_TEXTS", 2)
-    run([f"text {i}" for i in range(6)], tmp_path / "d", tiny, {"": lamina.Spec(layers="0")}, shard_bytes=1)
+def dataset(tiny: Extractor, tmp_path: Path) -> Path:
+    a_row = 2 * 8  # bytes
+    run([f"text {i}" for i in range(6)], tmp_path / "d", tiny, {"": lamina.Spec(layers="0")}, shard_bytes=2 * a_row)
     return tmp_path / "d"
 
 
@@ -68,10 +68,10 @@ def test_truncation_is_found(dataset: Path, n_bytes: int) -> None:
 
 def test_missing_and_foreign_files_are_found(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shards = sorted((dataset / "shards").iterdir())
-    shards[2].rename(dataset / "shards" / "part-00009.parquet")
+    foreign = shards[2].rename(shards[2].with_name("part-00009-0123abcd.parquet"))
     assert [(one.name, one.rows) for one in verify(dataset)] == [
-        ("part-00002.parquet", (4, 6)),
-        ("part-00009.parquet", (0, 0)),
+        (shards[2].name, (4, 6)),
+        (foreign.name, (0, 0)),
     ]
     assert cli(["verify", str(dataset), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["whole"] is False

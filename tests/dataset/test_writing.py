@@ -48,7 +48,7 @@ def test_rows_without_tokens_stay_nan_and_are_counted(tmp_path: Path) -> None:
 
 
 def test_counts_add_up_over_parts(tmp_path: Path) -> None:
-    dataset = write(tmp_path / "d", [embeddings(3, first=3 * i) for i in range(4)], shard_bytes=1)
+    dataset = write(tmp_path / "d", [embeddings(3, first=3 * i) for i in range(4)], shard_a_part=True)
     assert dataset.manifest.n_texts == 12
     assert dataset.manifest.statuses == {"empty": 4, "ok": 8}
     assert dataset.manifest.n_tokens == 8 * 3
@@ -60,7 +60,7 @@ def test_a_full_disk_leaves_no_shard_and_nothing_aside(tmp_path: Path, monkeypat
     def full(handle: int) -> None:
         nonlocal calls
         calls += 1
-        if calls > 2:  # the first manifest and its folder get through
+        if calls > 4:  # the folders and the first manifest get through
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
@@ -78,7 +78,7 @@ def test_an_error_in_the_middle_keeps_the_shards_but_calls_them_unfinished(tmp_p
         raise RuntimeError("the source broke")
 
     with pytest.raises(RuntimeError, match="the source broke"):
-        write(tmp_path / "d", parts(), shard_bytes=1)  # type: ignore[arg-type]
+        write(tmp_path / "d", parts(), shard_a_part=True)  # type: ignore[arg-type]
     assert len(read_manifest(tmp_path / "d").shards) == 2
     with pytest.raises(DatasetError, match=r"unfinished.*4 rows"):
         open_dataset(tmp_path / "d")

@@ -104,7 +104,7 @@ def test_a_dataset_can_be_the_input_of_another(minilm: Extractor, tmp_path: Path
         dataset = lamina.extract(
             shard, tmp_path / name, model=minilm, layers=0, text=None if name == "first" else "surface"
         )
-        shard = tmp_path / name / "shards" / "part-00000.parquet"
+        (shard,) = (tmp_path / name / "shards").iterdir()
     assert dataset.units.column("surface").to_pylist() == ["a door", "a key"]
 
 
@@ -159,5 +159,5 @@ def test_the_same_extraction_twice_writes_the_same_bytes(
         return {path.name: path.read_bytes() for path in (tmp_path / "d").rglob("*") if path.is_file()}
 
     first = files()
-    assert set(first) == {"manifest.json", "part-00000.parquet"}
+    assert sorted(name.partition("-")[0] for name in first) == ["manifest.json", "part"]
     assert files() == first

@@ -15,6 +15,7 @@ from lamina.extraction import regroup
 from lamina.extraction.extractor import Done, Extractor
 from lamina.jobs.local import run
 from lamina.text.source import Source
+from tests.dataset.making import assert_same_files, files_in
 from tests.samples import SCRIPTS
 
 N_TEXTS = 40
@@ -33,10 +34,6 @@ def source(tmp_path: Path) -> Source:
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(regroup, "MAX_TEXTS", 4)
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 class InterruptionError(Exception):
@@ -77,7 +74,7 @@ def test_an_interruption_at_any_write_changes_nothing(
         else:
             pytest.skip(f"the job makes fewer than {number} writes")
     run(source, tmp_path / "broken", tiny, specs, shard_bytes=200)
-    assert files(tmp_path / "broken") == files(tmp_path / "whole")
+    assert_same_files(tmp_path / "broken", tmp_path / "whole")
 
 
 def test_what_is_done_is_not_computed_again(tiny: Extractor, source: Source, tmp_path: Path) -> None:
@@ -108,16 +105,16 @@ def unfinished(tiny: Extractor, source: Source, tmp_path: Path, monkeypatch: pyt
 
 
 def test_another_job_is_refused_with_the_difference(tiny: Extractor, source: Source, unfinished: Path) -> None:
-    before = files(unfinished)
+    before = files_in(unfinished)
     with pytest.raises(lamina.LaminaError, match=r"spec was layers=0,1 .* and is layers=1 "):
         run(source, unfinished, tiny, {"": lamina.Spec(layers="1")}, shard_bytes=200)
-    assert files(unfinished) == before
+    assert files_in(unfinished) == before
 
 
 def test_another_input_is_refused_with_the_difference(tiny: Extractor, source: Source, unfinished: Path) -> None:
     path = Path(source.path)
     path.write_text(path.read_text() + '{"text": "one more"}\n')
-    with pytest.raises(lamina.LaminaError, match=r"source was .* and is "):
+    with pytest.raises(lamina.LaminaError, match=r"the input was .* and is "):
         run(source, unfinished, tiny, ONE, shard_bytes=200)
 
 

@@ -1,8 +1,8 @@
-"""Files that exist whole or not at all.
+"""Files that exist whole or not at all, and folders whose entries last: all writing of a dataset goes through here.
 
 A file is written aside, flushed, fsynced and renamed, and then its folder is fsynced: after a crash at any instant
 the name shows the old content, the new content, or nothing. (A rename without the first fsync can survive a power
-cut while the data does not: Pillai et al., OSDI 2014.)
+cut while the data does not: Pillai et al., OSDI 2014.) docs/durability.md tells the protocol built from these.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -25,25 +26,36 @@ class Written:
     sha256: str
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> Written:
-    """Write a file through `write`, which gets an open binary file and only appends to it. Raises OSError."""
+def write_whole(
+    path: Path, write: Callable[[BinaryIO], None], *, accept: Callable[[Written], None] | None = None
+) -> Written:
+    """Write a file through `write`, which gets an open binary file and only appends to it.
+
+    `accept` may refuse what was written by raising, before it takes the name. Raises OSError.
+    """
     aside = path.with_name(f".{path.name}{ASIDE}")
     try:
-        with aside.open("wb") as file:
-            hashing = _Hashing(file)
+        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            hashing = _Hashing(handle)
             write(hashing)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        written = Written(hashing.n_bytes, hashing.digest.hexdigest())
+        if accept is not None:
+            accept(written)
+        os.replace(aside, path)  # noqa: PTH105 - the tests put another `os` here, which fails or counts
     except BaseException:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            os.unlink(aside)  # noqa: PTH108
         raise
     sync_folder(path.parent)
-    return Written(hashing.n_bytes, hashing.digest.hexdigest())
+    return written
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable. Windows cannot open folders, and needs no such call."""
+    """Make the entries of a folder durable. Windows cannot open folders, and needs no such call."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -53,25 +65,66 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-class _Hashing:
-    """The writing half of a file that hashes what passes through it."""
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are not there yet. Raises OSError."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    with suppress(FileExistsError):  # two may make it at once; a file in its place is found when it is used
+        os.mkdir(folder)  # noqa: PTH102
+    sync_folder(folder.parent)
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+
+def also_in(folder: Path, path: Path) -> None:
+    """Let a file stand in another folder too; it lasts once that folder is synced. Raises OSError.
+
+    A second name, not a move: until the folder is synced, a power cut may take a name that is new there, and the old
+    one must not be gone with it. On a file system without second names it is moved.
+    """
+    try:
+        os.link(path, folder / path.name)  # noqa: PTH123
+    except FileExistsError:
+        return
+    except OSError:
+        os.replace(path, folder / path.name)  # noqa: PTH105
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a folder with all that is in it, or of a link the link; nothing where nothing is."""
+    if path.is_dir() and not path.is_symlink():
+        for found in list(path.iterdir()):
+            remove(found)
+        os.rmdir(path)  # noqa: PTH106
+    else:
+        with suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108
+
+
+class _Hashing:
+    """The writing half of a file that hashes what passes through it; every write goes to the system at once (Parquet
+    and NumPy write large pieces)."""
+
+    closed = False
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
         self.digest = hashlib.sha256()
         self.n_bytes = 0
-        self.closed = False
 
     def write(self, data: bytes) -> int:
-        self.digest.update(data)
-        self.n_bytes += len(data)
-        return self._file.write(data)
+        left = memoryview(data).cast("B")
+        n_bytes = len(left)
+        self.digest.update(left)
+        while len(left):  # the system may take a part only
+            left = left[os.write(self._handle, left) :]
+        self.n_bytes += n_bytes
+        return n_bytes
 
     def tell(self) -> int:
         return self.n_bytes
 
     def flush(self) -> None:
-        self._file.flush()
+        """Nothing is held back."""
 
     def close(self) -> None:
         """The file stays open: it is synced first."""

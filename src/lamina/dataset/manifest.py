@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lamina.dataset.durable import write_whole
+from lamina.dataset.manifest_kinds import check_kinds
 from lamina.embeddings import COMBINED, layer_column
 from lamina.errors import DatasetError
 from lamina.spec import Dtype, Spec
@@ -23,19 +22,59 @@ VERSION = 1
 FILE = "manifest.json"
 IDF = "idf.npy"  # in how many texts each token id occurs, int64 [V]
 TRANSFORMS = "transforms"  # the folder of fitted transforms
+INDEXES = "indexes"  # the folder of search indexes: caches, each made again where it no longer fits
 SHARDS = "shards"  # the folder of shards: nothing else lies in it, so any Parquet reader opens it whole
 
-_SHARD_NAME = re.compile(r"part-\d{5,}\.parquet", re.ASCII)
+
+class Place(NamedTuple):
+    """Where a row stands: its text's number, and how many of that text's rows come before it."""
+
+    text: int
+    row: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One file of rows. `name` is a plain file name in the shards folder."""
+    """One file of rows: of whole texts, but for a text that fills several shards.
+
+    name     a plain file name in the shards folder.
+    n_texts  texts that end in it, those without any row too.
+    n_open   rows at its end of a text that goes on in the next shard.
+    """
 
     name: str
     n_rows: int
     n_bytes: int
     sha256: str
+    n_texts: int
+    n_open: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input that a dataset was made of. All but `first_text` is None where it was no file that can be read again.
+
+    first_text  the number of its first text.
+    name        the file's name; where it lies is not recorded.
+    read_as     how it was read: the values of `lamina.Source`.
+    """
+
+    first_text: int
+    name: str | None = None
+    n_bytes: int | None = None
+    sha256: str | None = None
+    read_as: dict[str, Any] | None = None
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What decides its texts: not what the file is called."""
+        return self.sha256, self.read_as
+
+    def __str__(self) -> str:
+        if self.sha256 is None or self.read_as is None:
+            return "no file"
+        read_as = ", ".join(f"{name} {value}" for name, value in self.read_as.items() if value is not None)
+        return f"{self.name} ({self.n_bytes:,} bytes, sha256 {self.sha256[:12]}…; {read_as})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +90,17 @@ class Made:
     precision: str
     versions: dict[str, str]
     recipe_sha256: str | None = None  # of the sentence-transformers recipe, where the pool is `model`
+    config_sha256: str | None = None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All but what the model is called, which moves with its folder: its hashes say which it is."""
+        return {name: value for name, value in asdict(self).items() if name not in ("model", "revision")}
+
+    def differences(self, other: Made) -> list[str]:
+        """What was used for `other` and not here, that may change a number."""
+        mine, theirs = self.identity, other.identity
+        return [f"{name} was {mine[name]} and is {theirs[name]}" for name in mine if mine[name] != theirs[name]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +110,7 @@ class Manifest:
     layers     numbers of the layers, in the order of their columns; where they are combined, what went into it.
     width      D of a vector column.
     travelled  the units table's columns that came along from the input.
-    source     the file it was made from: its name, size and sha256; None where it was no file.
+    inputs     what it was made of, in order; each but the first was appended.
     idf        where the pool is `idf`: the number of texts it was fitted on, and the sha256 of idf.npy.
     statuses   how many rows have each status (ok, empty, dropped, cut).
     complete   False while it is being written, or where writing was interrupted.
@@ -70,7 +120,7 @@ class Manifest:
     layers: tuple[int, ...]
     width: int
     made: Made
-    source: dict[str, Any] | None = None
+    inputs: tuple[Input, ...] = (Input(0),)
     travelled: tuple[str, ...] = ()
     idf: dict[str, Any] | None = None
     n_texts: int = 0
@@ -95,17 +145,43 @@ class Manifest:
             return (COMBINED,)
         return tuple(layer_column(number) for number in self.layers)
 
-    def differences(self, other: Manifest) -> list[str]:
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where each shard begins, and last where the next one would."""
+        found = [Place(0)]
+        for shard in self.shards:
+            text, row = found[-1]
+            found.append(Place(text + shard.n_texts, shard.n_open if shard.n_texts else row + shard.n_open))
+        return tuple(found)
+
+    @property
+    def has_lost_inputs(self) -> bool:
+        """Whether an input was no file that can be read again."""
+        return any(one.sha256 is None for one in self.inputs)
+
+    @property
+    def input_names(self) -> str:
+        """The inputs, for people."""
+        return ", ".join(map(str, self.inputs))
+
+    def input_of(self, text: int) -> int:
+        """Which of the inputs a text comes from; the last one for a text yet to come."""
+        return max(k for k, one in enumerate(self.inputs) if one.first_text <= text or k == 0)
+
+    def fingerprint(self, which: int) -> str:
+        """Eight hexadecimal digits from all that decides the rows of an input: the job that writes them."""
+        one = self.inputs[which]
+        said = [self.spec, self.layers, self.width, self.made.identity, one.first_text, one.identity]
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:8]
+
+    def differences(self, other: Manifest, *, inputs: bool = True) -> list[str]:
         """What was asked for or used in `other` and not here, that may change a number; empty where nothing was."""
-        pairs = {
-            "spec": (self.spec, other.spec),
-            "layers": (self.layers, other.layers),
-            "width": (self.width, other.width),
-            "source": (self.source, other.source),
-        }
-        mine, theirs = asdict(self.made), asdict(other.made)
-        pairs |= {name: (mine[name], theirs[name]) for name in mine}
-        return [f"{name} was {old} and is {new}" for name, (old, new) in pairs.items() if old != new]
+        pairs = {name: (getattr(self, name), getattr(other, name)) for name in ("spec", "layers", "width")}
+        differing = [f"{name} was {old} and is {new}" for name, (old, new) in pairs.items() if old != new]
+        differing += self.made.differences(other.made)
+        if inputs and [one.identity for one in self.inputs] != [one.identity for one in other.inputs]:
+            differing.append(f"the input was {self.input_names} and is {other.input_names}")
+        return differing
 
     def json(self) -> dict[str, Any]:
         """As it stands in the file."""
@@ -115,7 +191,7 @@ class Manifest:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Replace the manifest of a dataset, whole."""
-    text = json.dumps(manifest.json(), indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(manifest.json(), indent=1, ensure_ascii=False)  # ends with what it needs, so that no cut is valid
     write_whole(folder / FILE, lambda file: _all(file.write(text.encode())))
 
 
@@ -149,72 +225,18 @@ def checksum(values: dict[str, Any]) -> str:
 
 
 def _parsed(found: dict[str, Any]) -> Manifest:
-    for holder, kinds in (
-        (found, _KINDS),
-        (found["made"], _MADE_KINDS),
-        *((shard, _SHARD_KINDS) for shard in found["shards"]),
-    ):
-        for name, is_kind in kinds.items():
-            if not is_kind(holder[name]):
-                raise ValueError(f"{name} is {str(holder[name])[:80]!r}")
+    check_kinds(found)
     shards = tuple(Shard(**shard) for shard in found["shards"])
+    inputs = tuple(Input(**one) for one in found["inputs"])
     values = {name: value for name, value in found.items() if name not in ("format", "format_version")}
     values |= {name: tuple(found[name]) for name in ("layers", "travelled")}
-    manifest = Manifest(**{**values, "shards": shards, "made": Made(**found["made"])})
+    manifest = Manifest(**{**values, "shards": shards, "inputs": inputs, "made": Made(**found["made"])})
     Spec.parse(manifest.spec)
     if sum(shard.n_rows for shard in shards) != manifest.n_rows:
         raise ValueError(f"{manifest.n_rows} rows, but {sum(shard.n_rows for shard in shards)} in the shards")
+    if sum(shard.n_texts for shard in shards) != manifest.n_texts:
+        raise ValueError(f"{manifest.n_texts} texts, but {sum(shard.n_texts for shard in shards)} in the shards")
     return manifest
-
-
-def _is_count(value: object) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_text_or_none(value: object) -> bool:
-    return value is None or isinstance(value, str)
-
-
-def _list_of(is_kind: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, list) and all(map(is_kind, value))
-
-
-def _dict_of(is_kind: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, dict) and all(map(is_kind, value.values()))
-
-
-# What each value of the file must be. A name that is lacking is a KeyError, one too many a TypeError of the dataclass.
-_KINDS: dict[str, Callable[[object], bool]] = {
-    "spec": _is_text,
-    "layers": _list_of(_is_count),
-    "width": lambda value: _is_count(value) and value != 0,
-    "made": lambda value: isinstance(value, dict),
-    "travelled": _list_of(_is_text),
-    "idf": lambda value: value is None or isinstance(value, dict),
-    "source": lambda value: value is None or isinstance(value, dict),
-    "n_texts": _is_count,
-    "n_rows": _is_count,
-    "n_tokens": _is_count,
-    "statuses": _dict_of(_is_count),
-    "shards": _list_of(lambda value: isinstance(value, dict)),
-    "complete": lambda value: isinstance(value, bool),
-}
-_MADE_KINDS: dict[str, Callable[[object], bool]] = {
-    **dict.fromkeys(("model", "family", "weights_sha256", "tokenizer_sha256", "engine", "precision"), _is_text),
-    "revision": _is_text_or_none,
-    "recipe_sha256": _is_text_or_none,
-    "versions": _dict_of(_is_text),
-}
-_SHARD_KINDS: dict[str, Callable[[object], bool]] = {
-    "name": lambda value: isinstance(value, str) and _SHARD_NAME.fullmatch(value) is not None,
-    "n_rows": _is_count,
-    "n_bytes": _is_count,
-    "sha256": _is_text,
-}
 
 
 def _all(_: int) -> None:

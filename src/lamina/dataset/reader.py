@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from lamina.dataset.manifest import SHARDS, Manifest, Shard, read_manifest
+from lamina.dataset.manifest import Manifest, Shard, read_manifest
+from lamina.dataset.shards import OpenShard, opened
 from lamina.dataset.stored_transforms import check_new, read_transform, transform_names, write_transforms
 from lamina.dataset.transform import BLOCK_ROWS, Options, Transform, fit_columns
 from lamina.embeddings import (
@@ -77,28 +76,33 @@ class Dataset(Explaining):
         blocks = self.blocks(column)  # refuses a column that is not held
         fitted = None if transform is None else self.transform(transform, column)
         width, dtype = (self.manifest.width, self.manifest.dtype) if fitted is None else (fitted.width, "float32")
-        result: Vectors = np.empty((len(self), width), dtype)
+        try:
+            result: Vectors = np.empty((len(self), width), dtype)
+        except (MemoryError, ValueError):  # ValueError: more than an address can say
+            raise DatasetError(
+                f"{self.folder}: {len(self):,} × {width:,} numbers of {column} are more than memory holds; read `blocks`"
+            ) from None
         row = 0
         for block in blocks:
             result[row : row + len(block)] = block if fitted is None else fitted.apply(block)
             row += len(block)
         return result
 
-    def blocks(self, column: str) -> Iterator[Vectors]:
+    def blocks(self, column: str, *, first_row: int = 0) -> Iterator[Vectors]:
         """A vector column in pieces [N, D] of the stored type, in the order of the rows; memory is a shard's at most.
 
-        Where the pieces are cut may change; their rows laid end to end are those of `vectors`.
+        Where the pieces are cut may change; their rows laid end to end are those of `vectors`, from `first_row` on.
         """
         self._check_held(column)
-        return self._blocks(column)
+        return self._blocks(column, first_row)
 
     @property
     def units(self) -> pa.Table:
         """The units table, [U] rows, with the columns that travelled along."""
         parts = []
         for shard in self.manifest.shards:
-            with self._opened(shard) as file:
-                parts.append(file.read(columns=_unit_columns(file)))
+            with opened(self.folder, shard) as file:
+                parts.append(file.read(_unit_columns(file)))
         return pa.concat_tables(parts, promote_options="permissive")
 
     def units_at(self, rows: Sequence[int]) -> pa.Table:
@@ -107,9 +111,9 @@ class Dataset(Explaining):
         parts: list[pa.Table] = []
         for shard in self.manifest.shards:
             low, high = np.searchsorted(wanted, (first, first + shard.n_rows))
-            with self._opened(shard) as file:
+            with opened(self.folder, shard) as file:
                 if low < high or not parts:
-                    table = file.read(columns=_unit_columns(file))
+                    table = file.read(_unit_columns(file))
                     parts.append(table.take(pa.array(wanted[low:high] - first)))
             first += shard.n_rows
         return pa.concat_tables(parts, promote_options="permissive")
@@ -154,39 +158,27 @@ class Dataset(Explaining):
         if column not in self.manifest.vector_columns:
             raise SpecError(f"{column!r} is not in {self.folder}: it holds {', '.join(self.manifest.vector_columns)}")
 
-    def _blocks(self, column: str) -> Iterator[Vectors]:
+    def _blocks(self, column: str, first_row: int) -> Iterator[Vectors]:
         for shard in self.manifest.shards:
-            with self._opened(shard) as file:
-                self._check_column(file, column, shard)
-                for chunk in file.read(columns=[column]).column(column).chunks:
-                    for start in range(0, len(chunk), BLOCK_ROWS):
-                        yield vector_matrix(chunk.slice(start, BLOCK_ROWS))
+            if first_row < shard.n_rows:
+                with opened(self.folder, shard) as file:
+                    self._check_column(file, column, shard)
+                    for chunk in file.read([column]).column(column).slice(first_row).chunks:
+                        for start in range(0, len(chunk), BLOCK_ROWS):
+                            yield vector_matrix(chunk.slice(start, BLOCK_ROWS))
+            first_row = max(0, first_row - shard.n_rows)
 
-    def _check_column(self, file: pq.ParquetFile, column: str, shard: Shard) -> None:
-        path, schema = self.folder / SHARDS / shard.name, file.schema_arrow
+    def _check_column(self, file: OpenShard, column: str, shard: Shard) -> None:
+        where, schema = f"{self.folder}, shard {shard.name}", file.schema
         expected = vector_field(column, self.manifest.width, self.manifest.dtype).type
         if column not in schema.names:
-            raise DatasetError(f"{path} has no column {column}; by the manifest it has")
+            raise DatasetError(f"{where} has no column {column}; by the manifest it has")
         found = schema.field(column).type
         if not (
             pa.types.is_fixed_size_list(found)
             and (found.list_size, found.value_type) == (expected.list_size, expected.value_type)
         ):
-            raise DatasetError(f"{path}: column {column} is {found}; by the manifest it is {expected}")
-
-    @contextmanager
-    def _opened(self, shard: Shard) -> Iterator[pq.ParquetFile]:
-        """A shard's file; whatever is found damaged while it is read is a DatasetError that names it."""
-        path = self.folder / SHARDS / shard.name
-        try:
-            with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                if file.metadata.num_rows != shard.n_rows:
-                    raise DatasetError(f"{path} has {file.metadata.num_rows} rows; the manifest says {shard.n_rows}")
-                yield file
-        except FileNotFoundError:
-            raise DatasetError(f"{path} is missing: the dataset is not whole") from None
-        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-            raise DatasetError(f"{path} is damaged: {error}") from None
+            raise DatasetError(f"{where}: column {column} is {found}; by the manifest it is {expected}")
 
 
 def open_dataset(folder: str | Path) -> Dataset:
@@ -201,6 +193,6 @@ def open_dataset(folder: str | Path) -> Dataset:
     return Dataset(path, manifest)
 
 
-def _unit_columns(file: pq.ParquetFile) -> list[str]:
-    vectors = set(vector_columns(file.schema_arrow.names))
-    return [name for name in file.schema_arrow.names if name not in vectors]
+def _unit_columns(file: OpenShard) -> list[str]:
+    vectors = set(vector_columns(file.schema.names))
+    return [name for name in file.schema.names if name not in vectors]

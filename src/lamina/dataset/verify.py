@@ -1,4 +1,4 @@
-"""Whether a dataset is whole: every shard there, of the size and checksum that the manifest says, and nothing else."""
+"""Whether a dataset is whole: every file there, of the size and checksum that the manifest says, and nothing else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lamina.dataset.manifest import SHARDS, Shard, read_manifest
+from lamina.dataset.idf_file import read_idf
+from lamina.dataset.manifest import FILE, IDF, SHARDS, Manifest, Shard, read_manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +31,28 @@ def verify(folder: str | Path) -> list[Finding]:
     """
     path = Path(folder)
     manifest = read_manifest(path)
-    findings = []
-    row = 0
+    return [*damaged(path, manifest), *_others(path, manifest)]
+
+
+def damaged(folder: Path, manifest: Manifest) -> list[Finding]:
+    """What is wrong with the files that a manifest names."""
+    findings, row = [], 0
     for shard in manifest.shards:
         rows = (row, row + shard.n_rows)
-        findings += [Finding(shard.name, problem, rows) for problem in _problems(path / SHARDS / shard.name, shard)]
+        findings += [Finding(shard.name, problem, rows) for problem in _problems(folder / SHARDS / shard.name, shard)]
         row += shard.n_rows
-    named = {shard.name for shard in manifest.shards}
-    if (path / SHARDS).is_dir():
-        others = sorted(found.name for found in (path / SHARDS).iterdir() if found.name not in named)
-        findings += [Finding(name, "does not belong to the dataset", (0, 0)) for name in others]
-    if not manifest.complete:
-        findings.append(Finding("manifest.json", f"the dataset is unfinished after {manifest.n_texts:,} texts", (0, 0)))
+    if manifest.idf is not None and read_idf(folder, manifest) is None:
+        findings.append(Finding(IDF, "is missing, or damaged: its sha256 is another", (0, 0)))
     return findings
+
+
+def _others(folder: Path, manifest: Manifest) -> Iterator[Finding]:
+    named = {shard.name for shard in manifest.shards}
+    if (folder / SHARDS).is_dir():
+        for name in sorted(found.name for found in (folder / SHARDS).iterdir() if found.name not in named):
+            yield Finding(name, "does not belong to the dataset", (0, 0))
+    if not manifest.complete:
+        yield Finding(FILE, f"the dataset is unfinished after {manifest.n_texts:,} texts", (0, 0))
 
 
 def _problems(path: Path, shard: Shard) -> Iterator[str]:

@@ -1,50 +1,62 @@
-"""Writing a dataset: embeddings in, shards and a manifest out, in bounded memory."""
+"""Writing a dataset: embeddings in, shards and a manifest out, in bounded memory.
+
+Where a shard ends follows from the rows alone, not from the pieces they come in: after the text that fills it. A text
+that alone would make a shard of more than twice the size is cut at that size.
+"""
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from lamina.dataset.durable import ASIDE, write_whole
-from lamina.dataset.manifest import FILE, IDF, SHARDS, TRANSFORMS, Manifest, Shard, read_manifest, write_manifest
+from lamina.dataset.durable import write_whole
+from lamina.dataset.folder import home
+from lamina.dataset.idf_file import write_idf
+from lamina.dataset.manifest import SHARDS, Manifest, Place, Shard, write_manifest
+from lamina.dataset.shards import FORMATS, opened, shard_name
 from lamina.embeddings import PAIR_FIELDS, TOKEN_FIELDS, UNIT_FIELDS, Embeddings, vector_columns, vector_field
 from lamina.errors import DatasetError
 
-LEFTOVERS = (SHARDS, IDF, TRANSFORMS)  # what an older dataset in the same folder may have left
 SHARD_BYTES = 128 << 20  # of vectors, about, in one shard
+SHARD_TOKENS = 2_000_000  # of its texts, about: what an interruption may cost (minutes), and bounds the texts held
+SUFFIX = ".parquet"
+WHOLE = ("text", "pair")  # units of which every text has a row
+
+Int64 = npt.NDArray[np.int64]
 
 
 class DatasetWriter:
-    """Writes one dataset, then is spent. Used as a context: leaving it by an error leaves an unfinished dataset, which
-    the same job continues."""
+    """Writes the rows of one dataset in a folder that `lamina.dataset.folder` made ready, then is spent. Used as a
+    context: leaving it by an error leaves an unfinished dataset, which the same job continues."""
 
-    def __init__(self, folder: Path, manifest: Manifest, *, overwrite: bool, shard_bytes: int = SHARD_BYTES) -> None:
-        """Begin a dataset in a folder that is new, empty, or (with `overwrite`) a dataset already; or go on with one
-        that the same job left unfinished.
-
-        `manifest` says what is being made; its counts and shards are filled in here. Raises DatasetError.
-        """
-        self._folder, self._shard_bytes = folder, shard_bytes
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        *,
+        shard_bytes: int = SHARD_BYTES,
+        shard_tokens: int = SHARD_TOKENS,
+        before_commit: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`manifest` says what is made and what of it is on disk; `before_commit` may stop a commit by raising."""
+        self.manifest = manifest
+        self._folder, self._shard_tokens, self._before_commit = folder, shard_tokens, before_commit
+        row_bytes = manifest.width * np.dtype(manifest.dtype).itemsize * len(manifest.vector_columns)
+        self._full = max(1, shard_bytes // row_bytes)  # rows
         self._held: list[pa.Table] = []
-        self._held_bytes = 0
-        unfinished = check_folder(folder, manifest, overwrite=overwrite)
-        if unfinished is None:
-            _begin(folder, manifest)
-        else:
-            _collect_orphans(folder, unfinished)
-        self.manifest = unfinished or manifest
-        self.n_texts_found = self.manifest.n_texts  # texts that are done already: add those after them
-        self._statuses = Counter(self.manifest.statuses)
+        self._n_rows = self._n_tokens = 0  # held
+        self._n_texts = manifest.n_texts  # that have ended, on disk or held
+        self._open = 0  # the text of the last row held
+        self._schema: pa.Schema | None = None  # of the shards on disk
+        self._statuses = Counter(manifest.statuses)
 
     def __enter__(self) -> DatasetWriter:
         return self
@@ -53,40 +65,110 @@ class DatasetWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            self.flush()
-            self.manifest = replace(self.manifest, complete=True)
-            write_manifest(self._folder, self.manifest)
+            self.end_input()
+            if not self.manifest.shards:
+                self._write(last=True)
+            self._commit(replace(self.manifest, complete=True))
 
     @property
-    def is_full(self) -> bool:
-        """Whether what is held is enough for a shard."""
-        return self._held_bytes >= self._shard_bytes
+    def place(self) -> Place:
+        """Where the rows that are not on disk begin, as long as none is held."""
+        return self.manifest.places[-1]
 
     def add(self, part: Embeddings) -> None:
-        """Append the embeddings of the next texts; they are on disk after the next `flush`. Raises DatasetError."""
+        """Append the next rows; shards that they fill are on disk afterwards. Raises DatasetError."""
         table = part.table(self.manifest.dtype)
-        self._check(table)
-        self._held.append(table)
-        self._held_bytes += sum(table.column(name).nbytes for name in self.manifest.vector_columns)
-        self._statuses.update(_counts(part))
-        self.manifest = replace(
-            self.manifest,
-            travelled=tuple(
-                name for name in part.units.column_names if name not in UNIT_FIELDS | TOKEN_FIELDS | PAIR_FIELDS
-            ),
-            n_texts=self.manifest.n_texts + part.n_texts,
-            n_tokens=self.manifest.n_tokens + (pc.sum(part.units.column("n_tokens")).as_py() or 0),
-            statuses=dict(sorted(self._statuses.items())),
-        )
+        self._check_texts(table, part.n_texts)
+        self._check_numbers(table)
+        self._n_texts += part.n_texts
+        while (end := self._end(table)) is not None:
+            self._hold(table.slice(0, end))
+            table = table.slice(end)
+            follows = table.num_rows > 0 and table.column("text_id")[0].as_py() == self._open
+            self._write(is_open=follows or self._open >= self._n_texts)
+        self._hold(table)
+
+    def end_input(self) -> None:
+        """Write what is held: no shard holds texts of two inputs."""
+        if self._n_rows or self._n_texts > self.manifest.n_texts:
+            self._write(last=True)
 
     def keep_idf(self, n_texts: int, counts: npt.NDArray[np.int64]) -> None:
         """Store what `pool="idf"` was fitted on: the number of texts, and in how many of them each token occurs."""
-        written = write_whole(
-            self._folder / IDF, lambda file: np.lib.format.write_array(file, counts, allow_pickle=False)
-        )
-        self.manifest = replace(self.manifest, idf={"n_texts": n_texts, "sha256": written.sha256})
+        if self.manifest.idf is None:
+            self.manifest = replace(self.manifest, idf=write_idf(self._folder, n_texts, counts))
 
-    def _check(self, table: pa.Table) -> None:
+    def _hold(self, table: pa.Table) -> None:
+        self._held.append(table)
+        if table.num_rows:
+            self._n_rows += table.num_rows
+            self._n_tokens += pc.sum(table.column("n_tokens")).as_py()
+            self._open = table.column("text_id")[-1].as_py()
+
+    def _end(self, table: pa.Table) -> int | None:
+        """Where in a table the shard ends that is being filled; None where it does not."""
+        ids = _text_ids(table)
+        tokens = self._n_tokens + np.cumsum(table.column("n_tokens").to_numpy())
+        if self._n_rows >= self._full or self._n_tokens >= self._shard_tokens:
+            text = self._open  # what is held fills it: it ends with that text
+        else:
+            filled = min(self._full - self._n_rows - 1, int(np.searchsorted(tokens, self._shard_tokens)))
+            if filled >= ids.size:
+                return None
+            text = int(ids[filled])
+        end = 2 * self._full - self._n_rows
+        if text < self._n_texts:
+            end = min(end, int(np.searchsorted(ids, text, side="right")))
+        return end if end <= ids.size else None
+
+    def _write(self, *, is_open: bool = False, last: bool = False) -> None:
+        """Write what is held as one shard, then say so in the manifest.
+
+        is_open  more rows of its last text are to come.
+        last     it is the last one of its input: the texts after it that have no row count as its own.
+        """
+        before = self.manifest
+        table = one_table(self._held) if self._held else _no_rows(before)
+        self._check_schema(table.schema)
+        ids = _text_ids(table)
+        n_texts = self._n_texts if last or not ids.size else int(ids[-1]) + (not is_open)
+        name = shard_name(len(before.shards), before.fingerprint(before.input_of(before.n_texts)), SUFFIX)
+        written = write_whole(self._folder / SHARDS / name, lambda file: FORMATS[SUFFIX].write(table, file))
+        n_open = int(ids.size - np.searchsorted(ids, ids[-1])) if is_open else 0
+        shard = Shard(name, table.num_rows, written.n_bytes, written.sha256, n_texts - before.n_texts, n_open)
+        self._statuses.update(_counts(table))
+        self._commit(
+            replace(
+                before,
+                travelled=_travelled(table.column_names),
+                n_texts=n_texts,
+                n_rows=before.n_rows + table.num_rows,
+                n_tokens=before.n_tokens + (pc.sum(table.column("n_tokens")).as_py() or 0),
+                statuses=dict(sorted(self._statuses.items())),
+                shards=(*before.shards, shard),
+            )
+        )
+        self._held, self._n_rows, self._n_tokens = [], 0, 0
+
+    def _commit(self, manifest: Manifest) -> None:
+        self._before_commit()
+        write_manifest(self._folder, manifest)
+        self.manifest = manifest
+
+    def _check_texts(self, table: pa.Table, n_texts: int) -> None:
+        """Refuse rows that are not those of the next texts: one lost or doubled would be found here."""
+        ids, low = _text_ids(table), self._n_texts
+        high = low + n_texts  # the text that may be open at the end
+        in_order = not ids.size or (low <= ids[0] and ids[-1] <= high and bool((np.diff(ids) >= 0).all()))
+        if in_order and self.manifest.parsed_spec.unit in WHOLE:
+            in_order = np.unique(ids).size == n_texts
+        if not in_order:
+            raise DatasetError(
+                f"{self._folder}: rows of texts {ids.min(initial=low):,} to {ids.max(initial=low):,} came where texts "
+                f"{low:,} to {high - 1:,} were due; nothing of them is written (a bug in Lamina)"
+            )
+
+    def _check_numbers(self, table: pa.Table) -> None:
         """Refuse what the stored type cannot hold."""
         for name in vector_columns(table.column_names):
             for chunk in table.column(name).chunks:
@@ -96,37 +178,43 @@ class DatasetWriter:
                         + (" (65,504): store it as float32" if self.manifest.dtype == "float16" else "")
                     )
 
-    def flush(self) -> None:
-        """Write what is held as one shard, then say so in the manifest."""
-        if not self._held and self.manifest.shards:
+    def _check_schema(self, schema: pa.Schema) -> None:
+        """Refuse columns that are not those of the shards on disk, as those of an appended file may be."""
+        if not self.manifest.shards or not self.manifest.n_texts:
             return
-        table = pa.concat_tables(self._held, promote_options="default") if self._held else _no_rows(self.manifest)
-        name = f"part-{len(self.manifest.shards):05d}.parquet"
-        written = write_whole(self._folder / SHARDS / name, lambda file: _write_parquet(table, file))
-        self._held, self._held_bytes = [], 0
-        shard = Shard(name, table.num_rows, written.n_bytes, written.sha256)
-        self.manifest = replace(
-            self.manifest, shards=(*self.manifest.shards, shard), n_rows=self.manifest.n_rows + table.num_rows
-        )
-        write_manifest(self._folder, self.manifest)
+        if self._schema is None:
+            self._schema = self._stored_schema()
+        mine, theirs = ({field.name: field.type for field in one} for one in (self._schema, schema))
+        for name in {**mine, **theirs}:
+            if mine.get(name) != theirs.get(name) and name not in PAIR_FIELDS:
+                raise DatasetError(
+                    f"column {name!r} is {mine.get(name, 'not there')} in {self._folder} and "
+                    f"{theirs.get(name, 'not there')} in what comes to it: name the columns to keep, or give it one kind"
+                )
+
+    def _stored_schema(self) -> pa.Schema:
+        shard = self.manifest.shards[0]
+        with opened(home(self._folder, shard), shard) as file:
+            return file.schema
 
 
-def _counts(part: Embeddings) -> dict[str, int]:
-    return {item["values"]: item["counts"] for item in pc.value_counts(part.units.column("status")).to_pylist()}
+def one_table(parts: Sequence[pa.Table]) -> pa.Table:
+    """Tables laid end to end in one piece: where the pieces of one meet would show in its file."""
+    return pa.concat_tables(parts, promote_options="default").combine_chunks()
 
 
-def _write_parquet(table: pa.Table, file: BinaryIO) -> None:
-    """Vectors plain and uncompressed (dictionary encoding made them several times slower to write), the rest small."""
-    vectors = set(vector_columns(table.column_names))
-    others = [name for name in table.column_names if name not in vectors]
-    pq.write_table(
-        table,
-        file,
-        compression={name: "NONE" if name in vectors else "ZSTD" for name in table.column_names},
-        use_dictionary=[name for name in others if not pa.types.is_nested(table.schema.field(name).type)],
-        write_statistics=others,
-        write_page_checksum=True,
-    )
+def _text_ids(table: pa.Table) -> Int64:
+    ids: Int64 = table.column("text_id").to_numpy()
+    return ids
+
+
+def _counts(table: pa.Table) -> dict[str, int]:
+    return {item["values"]: item["counts"] for item in pc.value_counts(table.column("status")).to_pylist()}
+
+
+def _travelled(names: list[str]) -> tuple[str, ...]:
+    ours = UNIT_FIELDS | TOKEN_FIELDS | PAIR_FIELDS
+    return tuple(name for name in names if name not in ours and name not in vector_columns(names))
 
 
 def _no_rows(manifest: Manifest) -> pa.Table:
@@ -134,65 +222,3 @@ def _no_rows(manifest: Manifest) -> pa.Table:
     fields = [pa.field(name, kind) for name, kind in UNIT_FIELDS.items()]
     fields += [vector_field(name, manifest.width, manifest.dtype) for name in manifest.vector_columns]
     return pa.schema(fields).empty_table()
-
-
-def check_folder(folder: Path, manifest: Manifest, *, overwrite: bool) -> Manifest | None:
-    """The manifest of an unfinished dataset in `folder` that `manifest` goes on with; None where it begins anew.
-
-    Touches nothing. Raises DatasetError where a dataset may not be written into the folder, or what was left
-    unfinished there was another job, with the differences.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise DatasetError(f"{folder} is a file; a dataset is a folder")
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return None
-    if not (folder / FILE).is_file():
-        raise DatasetError(f"{folder} holds other files and no dataset: give a folder that is new or empty")
-    found = read_manifest(folder)
-    if overwrite or not found.shards:
-        return None
-    if found.complete:
-        raise DatasetError(f"{folder} is a dataset already: give another folder, or ask to overwrite it")
-    if differences := found.differences(manifest):
-        raise DatasetError(
-            f"{folder} holds {found.n_texts:,} texts of an unfinished job that was another one "
-            f"({'; '.join(differences)}): give another folder, or ask to overwrite it"
-        )
-    if found.source is None:
-        raise DatasetError(
-            f"{folder} is unfinished, and its input was no file that could be read again: ask to overwrite it"
-        )
-    for shard in found.shards:
-        path = folder / SHARDS / shard.name
-        if not path.is_file() or path.stat().st_size != shard.n_bytes:
-            raise DatasetError(f"{path} is missing or cut short: the unfinished dataset cannot be gone on with")
-    return found
-
-
-def _collect_orphans(folder: Path, manifest: Manifest) -> None:
-    """Remove what an interruption left beside the shards that count."""
-    named = {shard.name for shard in manifest.shards}
-    for path in (folder / SHARDS).iterdir():
-        if path.name not in named:
-            _remove(path)
-    (folder / f".{FILE}{ASIDE}").unlink(missing_ok=True)
-
-
-def _begin(folder: Path, manifest: Manifest) -> None:
-    """Make the folder a dataset that is being written. The manifest first: from then on nothing of an older dataset
-    counts, so an interruption leaves one that is unfinished and can be begun again."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_manifest(folder, manifest)
-        for name in LEFTOVERS:
-            _remove(folder / name)
-        (folder / SHARDS).mkdir()
-    except OSError as error:
-        raise DatasetError(f"{folder} cannot be made: {error.strerror}") from None
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)  # of a link, the link

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from importlib.metadata import version
-from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
-from lamina.dataset.manifest import Made, Manifest
+from lamina.dataset.manifest import Input, Made, Manifest
 from lamina.dataset.reader import Dataset, open_dataset
-from lamina.dataset.writer import SHARD_BYTES, DatasetWriter, check_folder
-from lamina.embeddings import Embeddings
-from lamina.errors import DatasetError, SourceError, SpecError
-from lamina.extraction.batches import BATCH_TOKENS
+from lamina.dataset.writer import SHARD_BYTES
+from lamina.errors import DatasetError, SpecError
 from lamina.extraction.extractor import Done, Extractor, load
-from lamina.extraction.idf import Idf, fit_idf
 from lamina.extraction.plan import View
-from lamina.extraction.regroup import skipped
+from lamina.jobs.inputs import Given, Texts, check_apart, found_again, given, rows_in, twice
+from lamina.jobs.made import made_by
+from lamina.jobs.one_pass import idf_for, write_all
+from lamina.jobs.target import How, Target, check_target, open_target
 from lamina.spec import Combine, Dtype, Layers, Long, Overlap, Pool, Spec, Special, Unit
-from lamina.text.source import STDIN, Rows, Source, rows_of
-from lamina.text.text import Text
-
-LIBRARIES = ("lamina", "openvino", "tokenizers", "icu4py", "numpy", "pyarrow")  # whose versions a dataset records
+from lamina.text.lines import Errors
+from lamina.text.source import Source
+from lamina.text.text import OnError, Text
 
 
 def extract(
@@ -51,28 +45,40 @@ def extract(
     normalize: bool = False,
     prompt: str | None = None,
     dtype: Dtype = "float16",
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
     overwrite: bool = False,
+    append: bool = False,
+    add: bool = False,
+    errors: Errors = "strict",
+    on_error: OnError = "stop",
 ) -> Dataset:
     """Extract embeddings of a file (or an iterable) of texts into a dataset, in bounded memory.
 
     source   a path (`.txt .csv .tsv .jsonl .parquet`, `-` for standard input), a `Source`, or an iterable of strings.
-    out      the dataset's folder: new or empty, or with `overwrite` a dataset.
+    out      the dataset's folder: new or empty, or with `overwrite`, `append` or `add` a dataset.
     model    a name, a folder, or what `lamina.load` gave.
-    text, format, columns, keep   how to read the file: see `lamina.text.source.Source`.
+    text, format, columns, keep, errors   how to read the file: see `lamina.text.source.Source`.
+    on_error   a row that cannot be read or tokenized: `stop` raises, `mark` keeps it with the status `error`, the
+               reason in the column `error`, and NaN.
+    append   the texts come to those that a finished dataset holds; all else must be as it was made.
+    add      the layers come to those that a finished dataset holds of the same texts, and alone are computed.
 
-    The other options are those of `Spec`. Raises SourceError, TextError, SpecError, CheckpointError, DatasetError.
+    A job that was interrupted goes on when it is called again, with the same result; one that is finished is left as it
+    is. The other options are those of `Spec`. Raises SourceError, TextError, SpecError, CheckpointError, DatasetError.
     """
     spec = Spec.of(
         layers=layers, unit=unit, pool=pool, combine=combine, special=special, long=long, max_tokens=max_tokens,
         stride=stride, overlap=overlap, dims=dims, normalize=normalize, prompt=prompt, dtype=dtype,
     )  # fmt: skip
     if isinstance(source, str | Path):
-        source = Source(str(source), format, text, columns=columns, keep=keep)
-    elif any(given is not None for given in (text, format, columns, keep)):
-        raise SpecError("text, format, columns and keep say how to read a path; this source is none")
+        source = Source(str(source), format, text, columns=columns, keep=keep, errors=errors)
+    elif errors != "strict" or any(given is not None for given in (text, format, columns, keep)):
+        raise SpecError("text, format, columns, keep and errors say how to read a path; this source is none")
     extractor = model if isinstance(model, Extractor) else load(model)
-    return run(source, Path(out), extractor, {"": spec}, batch_tokens=batch_tokens, overwrite=overwrite)[""]
+    return run(
+        source, Path(out), extractor, {"": spec},
+        batch_tokens=batch_tokens, overwrite=overwrite, append=append, add=add, on_error=on_error,
+    )[""]  # fmt: skip
 
 
 def extract_views(
@@ -81,136 +87,89 @@ def extract_views(
     specs: Mapping[str, Spec],
     *,
     model: str | Path | Extractor = "minilm",
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
     overwrite: bool = False,
+    append: bool = False,
+    add: bool = False,
+    on_error: OnError = "stop",
 ) -> dict[str, Dataset]:
     """Several datasets from one pass, `out / name` for each: `{"words": Spec(unit="word"), "texts": Spec(pool="cls")}`.
 
     The Specs must agree on `long`, `max_tokens`, `stride` and `overlap`. A file's columns are said by a `Source`.
-    Raises what `extract` raises.
+    The other options are those of `extract`. A table that is finished is left as it is: one more name in `specs`, and
+    only that table is made. Raises what `extract` raises.
     """
     if isinstance(source, str | Path):
         source = Source(str(source))
     extractor = model if isinstance(model, Extractor) else load(model)
-    return run(source, Path(out), extractor, specs, batch_tokens=batch_tokens, overwrite=overwrite)
+    return run(
+        source, Path(out), extractor, specs,
+        batch_tokens=batch_tokens, overwrite=overwrite, append=append, add=add, on_error=on_error,
+    )  # fmt: skip
 
 
 def run(
-    source: Source | Iterable[str | Text],
+    source: Texts,
     out: Path,
     extractor: Extractor,
     specs: Mapping[str, Spec],
     *,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
     overwrite: bool = False,
+    append: bool = False,
+    add: bool = False,
+    on_error: OnError = "stop",
     on_batch: Callable[[Done], None] | None = None,
     shard_bytes: int = SHARD_BYTES,
 ) -> dict[str, Dataset]:
     """Run the job: one pass, a dataset for each Spec, in the folder `out / name` (the name "" is `out` itself).
 
     A job that was interrupted goes on where it was: what is on disk already is not computed again, and the result is
-    that of a job never interrupted, byte for byte. `on_batch` hears of each batch that is done.
+    that of a job never interrupted, byte for byte; of one that is finished, nothing is computed. `overwrite`, `append`
+    and `add` are those of `extract`. `on_batch` hears of each batch that is done.
     """
+    how = _how(overwrite=overwrite, append=append, add=add)
     plan = extractor.plan(specs)  # what contradicts the model is found before a folder is touched
-    _check_apart(source, out)
-    fingerprint = _fingerprint(source)
-    made = _made(extractor)
-    manifests = {name: _manifest(made, view, fingerprint) for name, view in plan.views.items()}
-    for name, manifest in manifests.items():
-        check_folder(out / name, manifest, overwrite=overwrite)
-    rows, idf = _rows(source, extractor, specs)
+    check_apart(source, out)
+    read = given(twice(source) if any(spec.pool == "idf" for spec in specs.values()) else source)
+    made = made_by(extractor)
+    wanted = {name: _manifest(made, view, read.described) for name, view in plan.views.items()}
+    held = {out / name: check_target(out / name, manifest, how) for name, manifest in wanted.items()}
+    idf = idf_for(read, specs.values(), extractor, held, on_error=on_error)
+    rows = rows_in(read.texts, on_error=on_error)
     with ExitStack() as stack:
-        writers = {
-            name: stack.enter_context(DatasetWriter(out / name, manifest, overwrite=overwrite, shard_bytes=shard_bytes))
-            for name, manifest in manifests.items()
-        }
-        for name, writer in writers.items():
-            if idf is not None and specs[name].pool == "idf":
-                writer.keep_idf(idf.n_texts, idf.counts)
-        position = min(writer.n_texts_found for writer in writers.values())
-        parts = extractor.stream_rows(
-            skipped(rows, position),
-            specs,
-            batch_tokens=batch_tokens,
-            idf=idf,
-            on_batch=on_batch,
-            even_if_empty=position == 0,
-            first_row=position,
-        )
-        for part in parts:
-            _add(part, writers, position)
-            position += next(iter(part.values())).n_texts
+        targets: dict[str, Target] = {}
+        for name, manifest in wanted.items():
+            target = stack.enter_context(open_target(out / name, manifest, how, shard_bytes=shard_bytes))
+            if target is not None:
+                targets[name] = target
+        if targets:
+            inputs = _inputs(read, [target.writer.manifest for target in targets.values()], how, out)
+            begun = [(one, rows_in(one.texts, on_error=on_error) if how == "add" else rows) for one in inputs]
+            write_all(
+                begun, targets, extractor, idf=idf, batch_tokens=batch_tokens, on_batch=on_batch, on_error=on_error
+            )
     return {name: open_dataset(out / name) for name in specs}
 
 
-def _add(part: Mapping[str, Embeddings], writers: Mapping[str, DatasetWriter], position: int) -> None:
-    """Give each writer its table. All write a shard where one is full, so an interruption finds them (almost) even;
-    one that was ahead of the others has this part already."""
-    for name, embeddings in part.items():
-        if writers[name].n_texts_found <= position:
-            writers[name].add(embeddings)
-    if any(writer.is_full for writer in writers.values()):
-        for writer in writers.values():
-            writer.flush()
+def _how(*, overwrite: bool, append: bool, add: bool) -> How:
+    ways: dict[How, bool] = {"overwrite": overwrite, "append": append, "add": add}
+    chosen = [way for way, is_chosen in ways.items() if is_chosen]
+    if len(chosen) > 1:
+        raise SpecError(f"{' and '.join(chosen)} exclude each other: say one of them")
+    return chosen[0] if chosen else "new"
 
 
-def _fingerprint(source: Source | Iterable[str | Text]) -> dict[str, Any] | None:
-    """Which file a job reads: its name, size and sha256. None for what cannot be read again."""
-    if not isinstance(source, Source) or not source.can_be_read_twice:
-        return None
-    path = Path(source.path)
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None  # who reads it will say why it cannot be read
-    how = {name: getattr(source, name) for name in ("text", "pair", "words", "spans", "columns", "keep")}
-    return {"name": path.name, "n_bytes": path.stat().st_size, "sha256": digest, "read_as": json.loads(json.dumps(how))}
+def _inputs(read: Given, manifests: Sequence[Manifest], how: How, out: Path) -> list[Given]:
+    """What is read for tables that hold the same texts, with the texts' numbers in them."""
+    first = manifests[0]
+    if any(manifest.inputs != first.inputs for manifest in manifests):
+        raise DatasetError(f"the tables in {out} hold different texts: change them one by one")
+    if how == "add":
+        return [found_again(one, [read], beside=out) for one in first.inputs]
+    return [replace(read, described=first.inputs[-1])]
 
 
-def _check_apart(source: Source | Iterable[str | Text], out: Path) -> None:
-    if (
-        isinstance(source, Source)
-        and source.path != STDIN
-        and Path(source.path).resolve().is_relative_to(out.resolve())
-    ):
-        raise DatasetError(f"{source.path} lies in {out}, which would be overwritten: give another folder")
-
-
-def _rows(
-    source: Source | Iterable[str | Text], extractor: Extractor, specs: Mapping[str, Spec]
-) -> tuple[Iterable[Rows], Idf | None]:
-    """The rows of a source, and how rare its tokens are where a Spec needs to know, for which it is read twice."""
-    needs_idf = any(spec.pool == "idf" for spec in specs.values())
-    if isinstance(source, Source):
-        if needs_idf and not source.can_be_read_twice:
-            raise SpecError(f"pool 'idf' reads the input twice, which {source.path} cannot give: put it in a file")
-        rows: Iterable[Rows] = source.rows()
-        if source.can_be_read_twice:  # what cannot be read at all leaves an older dataset as it is
-            rows = chain(list(islice(rows, 1)), rows)
-        return rows, fit_idf(source.rows(), extractor.tokenizer) if needs_idf else None
-    if not needs_idf:
-        return rows_of(source), None
-    if isinstance(source, str):
-        raise SourceError("texts must be an iterable of strings, not one string: put it in a list")
-    held = list(source)
-    return rows_of(held), fit_idf(rows_of(held), extractor.tokenizer)
-
-
-def _made(extractor: Extractor) -> Made:
-    """What all datasets of one pass are made with; it reads the weights' files once, for their hash."""
-    return Made(
-        model=extractor.checkpoint.name,
-        revision=extractor.checkpoint.revision,
-        family=extractor.architecture.family,
-        weights_sha256=extractor.checkpoint.weights_sha256(),
-        tokenizer_sha256=extractor.tokenizer.sha256,
-        engine=extractor.engine.name,
-        precision=extractor.engine.precision,
-        versions={name: version(name) for name in LIBRARIES},
-    )
-
-
-def _manifest(made: Made, view: View, source: dict[str, Any] | None) -> Manifest:
+def _manifest(made: Made, view: View, read: Input) -> Manifest:
     made = replace(made, recipe_sha256=view.recipe.sha256 if view.recipe else None)
-    return Manifest(spec=str(view.spec), layers=view.layers, width=view.width, made=made, source=source)
+    return Manifest(spec=str(view.spec), layers=view.layers, width=view.width, made=made, inputs=(read,))
