@@ -32,7 +32,8 @@ UNIT_FIELDS: dict[str, pa.DataType] = {
     "special": pa.bool_(),  # a token that the tokenizer added
     "n_tokens": pa.int32(),  # its tokens, special ones not counted (a special token's own row: 1)
     "n_windows": pa.int32(),  # windows that they were taken from
-    "status": pa.string(),  # ok | empty | dropped | cut
+    "status": pa.string(),  # ok | empty | dropped | cut | error
+    "error": pa.string(),  # why its text could not be read, where the status is error; else null
 }
 TOKEN_FIELDS: dict[str, pa.DataType] = {"token": pa.string(), "token_id": pa.int32()}  # unit="token" only
 PAIR_FIELDS: dict[str, pa.DataType] = {"side": pa.int32()}  # of pairs: 0 the first text, 1 the second

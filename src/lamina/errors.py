@@ -6,6 +6,8 @@ with 1 (2 where the command itself was mistyped); a traceback there is a bug.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class LaminaError(Exception):
     """The root: catch this to catch everything that Lamina says on purpose."""
@@ -20,15 +22,28 @@ class SourceError(LaminaError):
 
 
 class TextError(LaminaError, ValueError):
-    """One text cannot be turned into tokens, or not as asked; `row` is its position in the input."""
+    """One text cannot be turned into tokens, or not as asked; `row` is its position in the input.
 
-    def __init__(self, reason: str, *, row: int) -> None:
-        super().__init__(f"text {row} {reason}")
-        self.reason, self.row = reason, row
+    `refused` has the reasons of all texts that were refused together with it, by their positions.
+    """
+
+    def __init__(self, reason: str, *, row: int, refused: Mapping[int, str] | None = None, path: str = "") -> None:
+        super().__init__(f"{path}{', ' if path else ''}text {row} {reason}")
+        self.reason, self.row, self.refused = reason, row, refused or {row: reason}
+
+    @classmethod
+    def of(cls, refused: Mapping[int, str]) -> TextError:
+        """The error of several texts at once: that of the first one."""
+        row = min(refused)
+        return cls(refused[row], row=row, refused=refused)
 
     def at(self, row: int) -> TextError:
         """The same error, for a text whose position in the whole input is `row`."""
         return TextError(self.reason, row=row)
+
+    def in_file(self, path: str) -> TextError:
+        """The same error, naming the file that the text is from."""
+        return TextError(self.reason, row=self.row, path=path)
 
 
 class CheckpointError(LaminaError):
@@ -45,6 +60,10 @@ class EngineError(LaminaError):
 
 class DatasetError(LaminaError):
     """A dataset folder cannot be written or opened as it stands."""
+
+
+class TrainedError(LaminaError):
+    """The folder of something trained cannot be written, is damaged, or holds something else."""
 
 
 class MissingExtraError(LaminaError, ImportError):

@@ -41,7 +41,8 @@ class Attention(Explaining):
              ones above all) stand between the words with rows of their own.
     layers   the layers, 1 to n, in the order asked for.
     heads    the heads, 0 to n - 1, in the order asked for.
-    weights  float32 [L, H, U, U]; row: from, column: to. Rows sum to 1; that of a word without any token is NaN.
+    weights  float32 [L, H, U, U]; row: from, column: to. Rows sum to 1; that of a word without any token is NaN, and so
+             is all of a head that `lamina compress` has taken out of a layer.
     """
 
     text_id: int
@@ -191,7 +192,18 @@ def _weights(
             fill(ids, tokens.ids, tokens, windows, which)
             fill(types, tokens.types, tokens, windows, which)
             batch = Batch(ids, types, windows.length[which].astype(np.int32), ())
-            yield which, np.stack(engine.attention(layers, batch))
+            found = zip(layers, engine.attention(layers, batch), strict=True)
+            yield which, np.stack([_all_heads(arch.layers[k - 1].heads, of_layer, arch) for k, of_layer in found])
+
+
+def _all_heads(heads: tuple[int, ...] | None, weights: Float32, arch: Architecture) -> Float32:
+    """A layer's weights [B, H, S, S], each head at its first number; NaN for those that the layer is without."""
+    if heads is None:
+        return weights
+    B, _, S, _ = weights.shape
+    whole = np.full((B, arch.n_heads, S, S), np.nan, np.float32)
+    whole[:, heads] = weights
+    return whole
 
 
 def _members(units: Units, tokens: Tokens, text: int, bounds: npt.NDArray[np.intp]) -> tuple[Int64, Int64]:

@@ -1,4 +1,4 @@
-"""Batches: windows of one padded length, as many as a token budget holds.
+"""Batches: windows of one padded length, or of any for an engine that packs, as many as a token budget holds.
 
 A window's padded length depends on its own length alone. That, and an engine that keeps to its contract, is why a
 text's vectors cannot depend on its neighbours.
@@ -18,7 +18,6 @@ from lamina.text.tokenizer import Int64
 from lamina.text.windows import fill
 
 STEP = 8  # padded lengths are multiples of it: 4.5 % of tokens are then padding on mixed texts
-BATCH_TOKENS = 2048  # the default budget: on two cores, 1,000 to 4,000 ran at the same rate within the noise
 
 
 def padded_length(length: Int64, max_positions: int) -> Int64:
@@ -26,33 +25,40 @@ def padded_length(length: Int64, max_positions: int) -> Int64:
     return np.minimum(-(-length // STEP) * STEP, max_positions)
 
 
-def make_batches(chunk: Chunk, *, batch_tokens: int, max_positions: int) -> Iterator[tuple[Batch, tuple[Int64, ...]]]:
+def make_batches(
+    chunk: Chunk, *, batch_tokens: int, max_positions: int, packs: bool
+) -> Iterator[tuple[Batch, tuple[Int64, ...]]]:
     """The batches of a chunk, longest texts first, each with the segments of each view that it computes.
 
-    A window from which no unit takes a token is not computed.
+    A window from which no unit takes a token is not computed. For an engine that `packs`, a batch holds windows of any
+    lengths, and padding does not count towards the budget.
     """
     n_windows = len(chunk.windows)
     counts = [np.bincount(view.segments.window, minlength=n_windows) for view in chunk.views]
     bounds = [np.concatenate(([0], np.cumsum(of_view))) for of_view in counts]
     needed = np.flatnonzero(sum(counts))
-    padded = padded_length(chunk.windows.length[needed], max_positions)
-    by_length = np.argsort(-padded, kind="stable")
-    needed, padded = needed[by_length], padded[by_length]
+    length = chunk.windows.length[needed]
+    cost = length if packs else padded_length(length, max_positions)
+    by_length = np.argsort(-cost, kind="stable")
+    needed, cost = needed[by_length], cost[by_length]
+    total = np.concatenate(([0], np.cumsum(cost)))
+    typed = bool(chunk.tokens.types.any())  # once: a long text has as many tokens as batches have together
     low = 0
     while low < needed.size:
-        S = int(padded[low])
-        same = int(np.searchsorted(-padded, -S, side="right"))
-        high = min(same, low + max(1, batch_tokens // S))
+        S = int(cost[low])
+        high = max(low + 1, int(np.searchsorted(total, total[low] + batch_tokens, side="right")) - 1)
+        if not packs:
+            high = min(high, int(np.searchsorted(-cost, -S, side="right")))
         windows = needed[low:high]
         segments = tuple(ragged(bound[windows], count[windows]) for bound, count in zip(bounds, counts, strict=True))
-        yield _batch(chunk, windows, segments, S), segments
+        yield _batch(chunk, windows, segments, S, typed=typed), segments
         low = high
 
 
-def _batch(chunk: Chunk, windows: Int64, segments: tuple[Int64, ...], S: int) -> Batch:
+def _batch(chunk: Chunk, windows: Int64, segments: tuple[Int64, ...], S: int, *, typed: bool) -> Batch:
     ids, types = np.zeros((2, windows.size, S), np.int32)  # [B, S] each
     fill(ids, chunk.tokens.ids, chunk.tokens, chunk.windows, windows)
-    if chunk.tokens.types.any():
+    if typed:
         fill(types, chunk.tokens.types, chunk.tokens, chunk.windows, windows)
     # Token t of `Tokens`, taken from window w, stands at place t + shift[w] of the batch laid flat.
     shift = np.zeros(len(chunk.windows), np.int64)

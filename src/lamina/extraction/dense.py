@@ -12,7 +12,8 @@ from math import erf, sqrt
 import numpy as np
 
 from lamina.engine.batch import Float32
-from lamina.model.sentence import Dense, DenseActivation
+from lamina.model.sentence import Dense
+from lamina.model.sentence_keys import DenseActivation
 
 
 def apply_dense(matrix: Float32, dense: Dense) -> Float32:

@@ -10,20 +10,24 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import pyarrow as pa
 
 from lamina.embeddings import Embeddings, concatenate
 from lamina.engine.batch import Batch, Engine, Precision
+from lamina.engine.threads import available_threads
 from lamina.errors import CheckpointError, SpecError
 from lamina.extraction.ahead import one_ahead
 from lamina.extraction.assemble import Assembly
 from lamina.extraction.attention import Attention, AttentionUnit, attention_of
-from lamina.extraction.batches import BATCH_TOKENS, make_batches
+from lamina.extraction.batches import make_batches
+from lamina.extraction.bridge import open_bridge
 from lamina.extraction.chunk import Chunk, make_chunk
+from lamina.extraction.engines import ENGINES, PRECISIONS, Model, make_engine, texts_of
 from lamina.extraction.head import Head
 from lamina.extraction.idf import Idf, fit_idf
+from lamina.extraction.parts import Start, parts_of
 from lamina.extraction.plan import Plan, make_plan
 from lamina.extraction.regroup import regrouped
 from lamina.model.architecture import Architecture, architecture_of, family_of
@@ -31,14 +35,11 @@ from lamina.model.checkpoint import Checkpoint, find_checkpoint
 from lamina.model.config import read_config
 from lamina.model.heads import read_head
 from lamina.model.sentence import SentenceRecipe, read_recipe
-from lamina.model.weights import Weights, read_weights
+from lamina.model.weights import read_weights
 from lamina.spec import Combine, Layers, Long, Overlap, Pool, Spec, Special, Unit
 from lamina.text.source import Rows, rows_of
-from lamina.text.text import Text
+from lamina.text.text import OnError, Text
 from lamina.text.tokenizer import Int64, Tokenizer, load_tokenizer
-
-ENGINES = ("auto", "openvino", "reference")
-PRECISIONS = ("auto", *get_args(Precision))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +83,33 @@ class Extractor:
         dims: int | None = None,
         normalize: bool = False,
         prompt: str | None = None,
-        batch_tokens: int = BATCH_TOKENS,
+        batch_tokens: int | None = None,
+        on_error: OnError = "stop",
     ) -> Embeddings:
         """The embeddings of texts, in memory: a units table [U rows] and a float32 matrix [U, D] for each layer.
 
         texts         strings, or `lamina.Text` for ready-made words, spans and pairs.
-        batch_tokens  the most tokens, padding included, computed at once; changes no bit of the result.
+        batch_tokens  the most tokens, padding included, computed at once; changes no bit of the result. None: what
+                      suits the engine.
+        on_error      a text that cannot be read or tokenized: `stop` raises, `mark` gives it a row of status `error`,
+                      whose column `error` says why and whose vectors are NaN.
 
-        The other options are those of `Spec`. Raises SpecError for an option that contradicts the model, TextError
-        for a string that is no text.
+        The other options are those of `Spec`. Raises SpecError for an option that contradicts the model, SourceError
+        for an item that is no string, TextError for a string that is no text.
         """
         spec = Spec.of(
             layers=layers, unit=unit, pool=pool, combine=combine, special=special, long=long, max_tokens=max_tokens,
             stride=stride, overlap=overlap, dims=dims, normalize=normalize, prompt=prompt,
         )  # fmt: skip
-        return self.extract_views(texts, {"": spec}, batch_tokens=batch_tokens)[""]
+        return self.extract_views(texts, {"": spec}, batch_tokens=batch_tokens, on_error=on_error)[""]
 
     def extract_views(
-        self, texts: Iterable[str | Text], specs: Mapping[str, Spec], *, batch_tokens: int = BATCH_TOKENS
+        self,
+        texts: Iterable[str | Text],
+        specs: Mapping[str, Spec],
+        *,
+        batch_tokens: int | None = None,
+        on_error: OnError = "stop",
     ) -> dict[str, Embeddings]:
         """Several tables from one forward pass: `{"words": Spec(unit="word"), "texts": Spec(pool="cls")}`.
 
@@ -108,8 +118,11 @@ class Extractor:
         idf = None
         if any(spec.pool == "idf" for spec in specs.values()):
             texts = list(texts)
-            idf = fit_idf(rows_of(texts), self.tokenizer)
-        parts = list(self.stream_rows(rows_of(texts), specs, batch_tokens=batch_tokens, idf=idf, even_if_empty=True))
+            idf = fit_idf(rows_of(texts, on_error=on_error), self.tokenizer, on_error=on_error)
+        rows = rows_of(texts, on_error=on_error)
+        parts = list(
+            self.stream_rows(rows, specs, batch_tokens=batch_tokens, idf=idf, even_if_empty=True, on_error=on_error)
+        )
         return {name: concatenate(part[name] for part in parts) for name in specs}
 
     def stream(
@@ -128,14 +141,16 @@ class Extractor:
         dims: int | None = None,
         normalize: bool = False,
         prompt: str | None = None,
-        batch_tokens: int = BATCH_TOKENS,
+        batch_tokens: int | None = None,
+        on_error: OnError = "stop",
     ) -> Iterator[Embeddings]:
         """The same as `extract`, part by part in the order of the input, in bounded memory."""
         spec = Spec.of(
             layers=layers, unit=unit, pool=pool, combine=combine, special=special, long=long, max_tokens=max_tokens,
             stride=stride, overlap=overlap, dims=dims, normalize=normalize, prompt=prompt,
         )  # fmt: skip
-        parts = self.stream_rows(rows_of(texts), {"": spec}, batch_tokens=batch_tokens)
+        rows = rows_of(texts, on_error=on_error)
+        parts = self.stream_rows(rows, {"": spec}, batch_tokens=batch_tokens, on_error=on_error)
         return (part[""] for part in parts)
 
     def attention(
@@ -184,25 +199,31 @@ class Extractor:
         rows: Iterable[Rows],
         specs: Mapping[str, Spec],
         *,
-        batch_tokens: int = BATCH_TOKENS,
+        batch_tokens: int | None = None,
         idf: Idf | None = None,
         on_batch: Callable[[Done], None] | None = None,
         even_if_empty: bool = False,
         first_row: int = 0,
+        starts: Mapping[str, Start] | None = None,
+        on_error: OnError = "stop",
     ) -> Generator[dict[str, Embeddings]]:
         """The embeddings of `Rows` for each Spec, part by part, their columns travelling along.
 
         idf            what `fit_idf` gave, needed for `pool="idf"`.
         on_batch       hears of each batch that is done.
         first_row      the position in the whole input of the first text.
+        starts         by a Spec's name, the text, and the row within it, at which its rows begin.
         even_if_empty  an input without texts gives one part without rows instead of no part.
+        on_error       as in `extract`, for what the tokenizer refuses; the rows were read with the same.
         """
+        batch_tokens = self.engine.batch_tokens if batch_tokens is None else batch_tokens
         if batch_tokens < 1:
             raise SpecError(f"batch_tokens must be at least 1, not {batch_tokens}")
         if idf is None and any(spec.pool == "idf" for spec in specs.values()):
             raise SpecError("pool 'idf' is fitted on a whole corpus first: extract texts or a file, not a stream")
         plan = self.plan(specs)
-        return self._parts(self._chunks(rows, plan, idf, even_if_empty, first_row), plan, batch_tokens, on_batch)
+        chunks = self._chunks(rows, plan, idf, even_if_empty, first_row, batch_tokens, starts or {}, on_error)
+        return self._parts(chunks, plan, batch_tokens, on_batch)
 
     def _parts(
         self,
@@ -219,7 +240,12 @@ class Extractor:
                 assembly = Assembly(chunk, plan)
                 open_chunks.append(assembly)
                 total = max(1, int(chunk.windows.length.sum()))
-                made = make_batches(chunk, batch_tokens=batch_tokens, max_positions=self.architecture.max_tokens)
+                made = make_batches(
+                    chunk,
+                    batch_tokens=batch_tokens,
+                    max_positions=self.architecture.max_tokens,
+                    packs=self.engine.packs,
+                )
                 for batch, segments in made:
                     n_tokens = int(batch.lengths.sum())
                     done = Done(n_tokens, chunk.n_texts * n_tokens / total, chunk.n_characters * n_tokens / total)
@@ -241,12 +267,21 @@ class Extractor:
             yield finished()
 
     def _chunks(
-        self, rows: Iterable[Rows], plan: Plan, idf: Idf | None, even_if_empty: bool, first_row: int
+        self,
+        rows: Iterable[Rows],
+        plan: Plan,
+        idf: Idf | None,
+        even_if_empty: bool,
+        first_row: int,
+        batch_tokens: int,
+        starts: Mapping[str, Start],
+        on_error: OnError,
     ) -> Iterator[Chunk]:
         tokenizer = self.tokenizer.lowercased() if plan.lowercase else self.tokenizer
         row = first_row
-        for group in regrouped(rows, plan):
-            yield make_chunk(group, plan, tokenizer, first_row=row, idf=idf)
+        for group in regrouped(rows, plan, batch_tokens=batch_tokens):
+            chunk = make_chunk(group, plan, tokenizer, first_row=row, idf=idf, on_error=on_error)
+            yield from parts_of(chunk, plan, first_row=row, starts=starts, batch_tokens=batch_tokens)
             row += len(group.texts)
         if row == first_row and even_if_empty:
             yield make_chunk(Rows([], pa.table({})), plan, tokenizer, first_row=row, idf=idf)
@@ -256,16 +291,24 @@ def load(
     name: str | Path,
     *,
     engine: str = "auto",
+    device: str = "auto",
     precision: Precision | Literal["auto"] = "float32",
     threads: int | None = None,
     revision: str | None = None,
+    calibrate_on: Iterable[str] | None = None,
 ) -> Extractor:
     """Load a pretrained encoder: `minilm` (bundled), a folder, or a hub id such as `bert-base-uncased`.
 
-    engine     `openvino`, `reference` (numpy: slow, obvious) or `auto`, the fastest there is.
-    precision  `float32`, `bfloat16`, or `auto`, the fastest that this machine has natively.
-    threads    None: what the affinity mask and the control group allow.
-    revision   a hub model's branch, tag or commit.
+    engine        `openvino`; `torch` (GPUs; the CPU too); `reference` (numpy: slow, obvious); `auto`: torch where there
+                  is a GPU that it sees, else openvino; or `transformers`, for a family that Lamina does not know: any
+                  encoder that this library has, slower.
+    device        `auto`, `cpu`, `cuda` (every GPU there is), `cuda:1` (one of them) or `mps`.
+    precision     `float32`, `bfloat16`, `float16`, `int8`; or `auto`, the fastest native one that keeps every layer's
+                  cosine with float32 above 0.9995 (measured once for a model and machine).
+    threads       None: what the affinity mask and the control group allow.
+    revision      a hub model's branch, tag or commit.
+    calibrate_on  for `int8`: texts like those to come, of which at most 512 are read; None: texts in many languages
+                  that come with Lamina.
 
     Raises CheckpointError where the model cannot be found or is refused, EngineError where the machine lacks what
     was asked for.
@@ -277,28 +320,24 @@ def load(
     if threads is not None and threads < 1:
         raise SpecError(f"threads must be at least 1, not {threads}")
     checkpoint = find_checkpoint(name, revision=revision)
+    threads = threads or available_threads()
+    if engine == "transformers":
+        arch, tokenizer, made = open_bridge(checkpoint, precision=precision, device=device, threads=threads)
+        _check_vocabulary(tokenizer, arch, checkpoint)
+        return Extractor(checkpoint, arch, tokenizer, made)
     config = read_config(checkpoint.config_path)
     arch = architecture_of(config)
     weights = read_weights(checkpoint.weight_files(), arch, family_of(config))
     tokenizer = load_tokenizer(checkpoint.folder)
+    _check_vocabulary(tokenizer, arch, checkpoint)
+    model = Model(checkpoint, arch, weights, tokenizer, texts_of(calibrate_on))
+    made = make_engine(engine, model, device=device, precision=precision, threads=threads)
+    return Extractor(checkpoint, arch, tokenizer, made)
+
+
+def _check_vocabulary(tokenizer: Tokenizer, arch: Architecture, checkpoint: Checkpoint) -> None:
     if tokenizer.n_ids > arch.vocab_size:
         raise CheckpointError(
-            f"{tokenizer.source} gives token ids up to {tokenizer.n_ids - 1:,}, but {config.source} describes a "
-            f"vocabulary of {arch.vocab_size:,}: the tokenizer does not belong to this model"
+            f"{tokenizer.source} gives token ids up to {tokenizer.n_ids - 1:,}, but {checkpoint.config_path} describes "
+            f"a vocabulary of {arch.vocab_size:,}: the tokenizer does not belong to this model"
         )
-    return Extractor(checkpoint, arch, tokenizer, _engine(engine, arch, weights, precision, threads))
-
-
-def _engine(
-    name: str, arch: Architecture, weights: Weights, precision: Precision | Literal["auto"], threads: int | None
-) -> Engine:
-    from lamina.engine.threads import available_threads
-
-    chosen = None if precision == "auto" else precision
-    if name == "reference":
-        from lamina.engine.reference import ReferenceEngine
-
-        return ReferenceEngine(arch, weights, precision=chosen or "float32")
-    from lamina.engine.openvino import OpenVinoEngine
-
-    return OpenVinoEngine(arch, weights, precision=chosen, threads=threads or available_threads())

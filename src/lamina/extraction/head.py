@@ -93,6 +93,13 @@ class Head:
         units = pa.concat_tables([units for units, _ in parts], promote_options="default")
         return Logits(units, np.concatenate([values for _, values in parts]), self.labels)
 
+    def of_states(self, states: Embeddings) -> Logits:
+        """What the head says of the states of one layer that are extracted already: [U, C].
+
+        A head for tokens was trained on the first piece of each word: words come with `unit="word", pool="first"`.
+        """
+        return Logits(states.units, self._of(states, slice(None)), self.labels)
+
     def top(
         self,
         texts: Iterable[str | Text],

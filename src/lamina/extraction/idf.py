@@ -10,6 +10,7 @@ import numpy as np
 from lamina.engine.batch import Float32
 from lamina.errors import TextError
 from lamina.text.source import Rows
+from lamina.text.text import OnError, Unreadable, as_text
 from lamina.text.tokenizer import Int64, Tokenizer
 
 
@@ -26,16 +27,22 @@ class Idf:
         return (np.log((1 + self.n_texts) / (1 + self.counts)) + 1).astype(np.float32)
 
 
-def fit_idf(rows: Iterable[Rows], tokenizer: Tokenizer) -> Idf:
-    """Count tokens over a corpus, read once."""
+def fit_idf(rows: Iterable[Rows], tokenizer: Tokenizer, *, on_error: OnError = "stop") -> Idf:
+    """Count tokens over a corpus, read once; with `mark`, over its texts that can be read and tokenized."""
     counts = np.zeros(tokenizer.n_ids, np.int64)
-    n_texts = 0
+    n_texts = first_row = 0
     for group in rows:
+        places = [place for place, text in enumerate(group.texts) if not isinstance(text, Unreadable)]
+        texts = [as_text(group.texts[place]) for place in places]
         try:
-            tokens = tokenizer.encode(group.texts)
+            tokens = tokenizer.encode(texts)
         except TextError as error:
-            raise error.at(n_texts + error.row) from None
+            if on_error == "stop":
+                raise error.at(first_row + places[error.row]) from None
+            texts = [text for place, text in enumerate(texts) if place not in error.refused]
+            tokens = tokenizer.encode(texts)
         once = np.unique(tokens.text_index * counts.size + tokens.ids)  # each token once a text
         counts += np.bincount(once % counts.size, minlength=counts.size)
-        n_texts += len(group.texts)
+        n_texts += len(texts)
+        first_row += len(group.texts)
     return Idf(n_texts, counts)

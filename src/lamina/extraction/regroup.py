@@ -11,28 +11,37 @@ from lamina.text.source import Rows
 from lamina.text.text import as_text
 
 RESULT_BYTES = 256 << 20  # of vectors, at most, in one chunk (one text is never split)
+MORE = 4
 MAX_TEXTS = 8192
 MAX_CHARACTERS = 4_000_000
 CHARACTERS_A_UNIT = {"word": 5, "token": 3, "sentence": 40, "span": 10}  # low estimates, for the bound above
 
 
-def regrouped(rows: Iterable[Rows], plan: Plan) -> Iterator[Rows]:
-    """Regroup rows so that a chunk's vectors stay below RESULT_BYTES, and as large as that allows."""
+def regrouped(rows: Iterable[Rows], plan: Plan, *, batch_tokens: int) -> Iterator[Rows]:
+    """Regroup rows so that a chunk's vectors stay below RESULT_BYTES, and as large as that allows.
+
+    For an engine that asks for large batches they may take up to `MORE` times as much, until a batch is full of units.
+    """
     n_layers = len(plan.program.layers)
     max_texts, max_characters = MAX_TEXTS, MAX_CHARACTERS
     for view in plan.views.values():
         n_units = max(1, RESULT_BYTES // len(plan.views) // (4 * max(view.width, 64) * n_layers))
+        n_units = max(n_units, min(batch_tokens, MORE * n_units))
         max_texts = min(max_texts, n_units)
         max_characters = min(max_characters, n_units * CHARACTERS_A_UNIT.get(view.spec.unit, MAX_CHARACTERS))
     held: list[Rows] = []
-    n_texts = n_characters = 0
+    n_texts = n_characters = n_bytes = 0
     for group in rows:
         low = 0
+        n_bytes += group.columns.nbytes
+        if n_texts and n_bytes > RESULT_BYTES:  # what travels along is held too
+            yield _joined(held)
+            held, n_texts, n_characters, n_bytes = [], 0, 0, group.columns.nbytes
         for place, item in enumerate(group.texts):
             size = len(as_text(item).text)
             if n_texts and (n_texts >= max_texts or n_characters + size > max_characters):
                 yield _joined([*held, _slice(group, low, place)])
-                held, low, n_texts, n_characters = [], place, 0, 0
+                held, low, n_texts, n_characters, n_bytes = [], place, 0, 0, group.columns.nbytes
             n_texts, n_characters = n_texts + 1, n_characters + size
         held.append(_slice(group, low, len(group.texts)))
     if n_texts:

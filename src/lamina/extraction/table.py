@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lamina.embeddings import COMBINED, LAYER_PREFIX, PAIR_FIELDS, TOKEN_FIELDS, UNIT_FIELDS
 from lamina.spec import Unit
@@ -36,6 +37,7 @@ def units_table(
         "n_tokens": count,
         "n_windows": np.bincount(segments.unit, minlength=len(units)),
         "status": status,
+        "error": pa.nulls(len(units), pa.string()),
     }
     fields = dict(UNIT_FIELDS)
     if unit == "token":
@@ -46,6 +48,22 @@ def units_table(
         fields |= PAIR_FIELDS
     arrays = [pa.array(columns[name]).cast(kind) for name, kind in fields.items()]
     return pa.Table.from_arrays(arrays, names=list(fields))
+
+
+def with_errors(table: pa.Table, row_text: Int64, faults: Mapping[int, str]) -> pa.Table:
+    """The units table where some texts could not be read: `faults` says which and why, `row_text` [U'] of which text
+    each row is."""
+    if not faults:
+        return table
+    reasons = np.full(int(row_text.max()) + 1, None, np.object_)
+    reasons[list(faults)] = list(faults.values())
+    error = pa.array(reasons[row_text], pa.string())
+    is_error = error.is_valid()
+    surface = pc.if_else(is_error, "", table.column("surface"))
+    status = pc.if_else(is_error, "error", table.column("status"))
+    for name, column in (("surface", surface), ("status", status), ("error", error)):
+        table = table.set_column(table.schema.get_field_index(name), name, column)
+    return table
 
 
 def with_columns(table: pa.Table, columns: pa.Table, row_text: Int64) -> pa.Table:

@@ -35,6 +35,7 @@ class Layer:
     weights: str
     attention: Attention
     attention_norm: bool = True  # False: what a pre-norm encoder's embeddings have been through already
+    heads: tuple[int, ...] | None = None  # those left, by their first numbers; None: all
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +88,15 @@ class Architecture:
     pre_norm: bool = False  # norms stand before attention and feed-forward, and after the last layer
     gated: bool = False
     without_bias: frozenset[str] = frozenset()  # `norm`, `attention.query`, `ffn.up` …
+    ffn_rank: int | None = None  # each matrix of the feed-forward is a product of two, so wide in between
 
     @property
     def n_layers(self) -> int:
         return len(self.layers)
+
+    @property
+    def head_width(self) -> int:
+        return self.width // self.n_heads
 
     @property
     def max_tokens(self) -> int:
@@ -129,7 +135,7 @@ FEED_FORWARD = frozenset(f"ffn.{part}" for part in ("gate", "up", "down"))
 
 def architecture_of(config: Config) -> Architecture:
     """The Architecture of a config. Raises CheckpointError for a family or an option that is not supported."""
-    return family_of(config).architecture(config)
+    return _compressed(config, family_of(config).architecture(config))
 
 
 def family_of(config: Config) -> Family:
@@ -137,9 +143,34 @@ def family_of(config: Config) -> Family:
     if config.model_type not in FAMILIES:
         raise CheckpointError(
             f"{config.source} is of model_type {config.model_type!r}, which Lamina does not know; "
-            f"supported: {', '.join(sorted(FAMILIES))}"
+            f"supported: {', '.join(sorted(FAMILIES))}; engine='transformers' runs others, slower"
         )
     return FAMILIES[config.model_type]
+
+
+def _compressed(config: Config, arch: Architecture) -> Architecture:
+    """Without the heads that `lamina compress` has cut out, and with the feed-forward's matrices as it has split them."""
+    arch = replace(arch, ffn_rank=config.optional("lamina_ffn_rank", None))
+    kept: list[list[int]] | None = config.optional("lamina_heads", None)
+    if kept is None:
+        return arch
+    layers = tuple(
+        replace(layer, heads=tuple(heads), attention=replace(layer.attention, n_heads=len(heads)))
+        for layer, heads in zip(arch.layers, kept, strict=False)
+    )
+    of_weights = {layer.weights: layer.heads for layer in layers}
+    if (
+        len(kept) != arch.n_layers
+        or any(heads != sorted({*heads}) or heads[-1] >= arch.n_heads for heads in kept)
+        or any(layer.heads != of_weights[layer.weights] for layer in layers)
+        or arch.distance_bias
+    ):
+        raise CheckpointError(
+            f"{config.source}: lamina_heads must list for each of {arch.n_layers} layers some of the heads 0 to "
+            f"{arch.n_heads - 1} in ascending order, the same where layers share weights"
+            + (f"; {arch.family} cannot do without some of its heads" if arch.distance_bias else "")
+        )
+    return replace(arch, layers=layers)
 
 
 def _bert(

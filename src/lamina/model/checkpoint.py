@@ -39,6 +39,7 @@ BUNDLED = {
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+MAX_SHARDS = 1_000  # files that an index may name
 
 # All that is ever asked of the hub.
 HUB_FILES = [
@@ -66,7 +67,8 @@ class Checkpoint:
     def weight_files(self) -> list[Path]:
         """The safetensors files, single or sharded, in the order of the index."""
         if (self.folder / INDEX).is_file():
-            return [self._required(name) for name in _shard_names(self.folder / INDEX)]
+            index = self.folder / INDEX
+            return [inside(self.folder, self._required(name).name, index) for name in _shard_names(index)]
         if (self.folder / SINGLE).is_file():
             return [self.folder / SINGLE]
         pickled = sorted(
@@ -122,6 +124,20 @@ def find_checkpoint(name: str | Path, *, revision: str | None = None) -> Checkpo
     return found
 
 
+def inside(folder: Path, name: str, named_by: Path) -> Path:
+    """The path of a plain name that a file of a model folder gives. Raises CheckpointError where a link leads out.
+
+    A link may lead to elsewhere in the folder, and from a snapshot of the hub's cache to the cache's own `blobs`.
+    """
+    home, found = folder.resolve(), (folder / name).resolve()
+    allowed = [home, (home.parent.parent / "blobs").resolve()] if home.parent.name == "snapshots" else [home]
+    if not any(found.is_relative_to(place) for place in allowed):
+        raise CheckpointError(
+            f"{named_by} names {name!r}, which is a link out of {folder}: put the file itself there, or a hard link"
+        )
+    return folder / name
+
+
 def _bundled(name: str) -> Checkpoint:
     bundled = BUNDLED[name]
     spec = find_spec(bundled.package)  # finds the package's folder; runs nothing of it
@@ -161,6 +177,8 @@ def _shard_names(index: Path) -> list[str]:
         if index.stat().st_size > 16 * MAX_BYTES:
             raise ValueError(f"{index.stat().st_size:,} bytes is too large for an index")
         names = list(dict.fromkeys(json.loads(index.read_bytes())["weight_map"].values()))
+        if not 0 < len(names) <= MAX_SHARDS:
+            raise ValueError(f"it names {len(names):,} files, expected 1 to {MAX_SHARDS:,}")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{index} is no index of safetensors files: {error}") from None
     for name in names:

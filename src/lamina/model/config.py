@@ -133,9 +133,22 @@ KEYS: dict[str, tuple[str, Check]] = {
     "rope_theta": _THETA,
     "global_rope_theta": _THETA,
     "local_rope_theta": _THETA,
+    # What `lamina compress` has left out (docs/compress.md)
+    "lamina_heads": ("for each layer, a list of the heads that are left", lambda v: _are_numbers(v)),
+    "lamina_ffn_rank": _whole(1, 16_384),
 }
 
 MAX_LABELS = 100_000
+
+
+def _are_numbers(value: Any) -> bool:
+    """Whether these are lists of whole numbers from 0 to 1,023, at least one in each."""
+    return (
+        isinstance(value, list)
+        and len(value) <= 512
+        and all(isinstance(one, list) and 0 < len(one) <= 1_024 for one in value)
+        and all(type(number) is int and 0 <= number < 1_024 for one in value for number in one)
+    )
 
 
 def _are_labels(value: Any) -> bool:
@@ -212,10 +225,15 @@ def read_config(path: Path, *, head: bool = False) -> Config:
         raise CheckpointError(f"{path} is no JSON: {error}") from None
     if not isinstance(found, dict):
         raise CheckpointError(f"{path} must hold a JSON object, not a {type(found).__name__}")
+    return config_of(found, str(path), head=head)
+
+
+def config_of(found: Mapping[str, Any], source: str, *, head: bool = False) -> Config:
+    """The config of a JSON object that came from `source`. Raises CheckpointError where a key is out of its range."""
     keys = KEYS | HEAD_KEYS if head else KEYS
     values = {key: found[key] for key in keys if found.get(key) is not None}
     for key, value in values.items():
         expected, holds = keys[key]
         if not holds(value):
-            raise CheckpointError(f"{path}: {key} must be {expected}, not {str(value)[:80]!r}")
-    return Config(str(path), values)
+            raise CheckpointError(f"{source}: {key} must be {expected}, not {str(value)[:80]!r}")
+    return Config(source, values)

@@ -50,7 +50,8 @@ def _layer(ops: Operations[A], arch: Architecture, layer: Layer, x: A, distances
 
 
 def _attention(ops: Operations[A], arch: Architecture, layer: Layer, x: A, distances: A | None) -> A:
-    q, k, v = (_linear(ops, arch, layer, x, f"attention.{part}", arch.width) for part in ("query", "key", "value"))
+    width = arch.head_width * layer.attention.n_heads  # of all heads that are left
+    q, k, v = (_linear(ops, arch, layer, x, f"attention.{part}", width) for part in ("query", "key", "value"))
     bias = _disentangled(ops, arch, layer, q, k, distances) if arch.disentangled else distances
     context = ops.attend(q, k, v, layer.attention, bias)
     return _linear(ops, arch, layer, context, "attention.output", arch.width)
@@ -78,9 +79,9 @@ def _distances(ops: Operations[A], arch: Architecture) -> A | None:
 def _disentangled(ops: Operations[A], arch: Architecture, layer: Layer, q: A, k: A, table: A | None) -> A:
     assert arch.disentangled
     assert table is not None
-    how = arch.disentangled
-    position_k = _linear(ops, arch, layer, table, how.key_weights, arch.width) if how.content_to_position else None
-    position_q = _linear(ops, arch, layer, table, how.query_weights, arch.width) if how.position_to_content else None
+    how, width = arch.disentangled, arch.head_width * layer.attention.n_heads
+    position_k = _linear(ops, arch, layer, table, how.key_weights, width) if how.content_to_position else None
+    position_q = _linear(ops, arch, layer, table, how.query_weights, width) if how.position_to_content else None
     return ops.disentangle(q, k, position_k, position_q, how.distances, layer.attention)
 
 
@@ -95,6 +96,8 @@ def _linear(
     ops: Operations[A], arch: Architecture, layer: Layer, x: A, part: str, width: int, *, activated: bool = False
 ) -> A:
     activation = arch.activation if activated else None
+    if arch.ffn_rank and part.startswith("ffn."):
+        x = ops.linear(x, f"{layer.weights}.{part}.inner", arch.ffn_rank, bias=False)
     return ops.linear(x, f"{layer.weights}.{part}", width, activation, bias=part not in arch.without_bias)
 
 

@@ -15,18 +15,30 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lamina.errors import CheckpointError, WeightsError
 from lamina.model.architecture import Architecture
-from lamina.model.config import MAX_BYTES
+from lamina.model.checkpoint import inside
+from lamina.model.sentence_keys import (
+    ACTIVATIONS,
+    DENSE_KEYS,
+    MODEL_KEYS,
+    MODES,
+    NORMALIZE_KEYS,
+    POOLING_KEYS,
+    POOLS,
+    TOKENIZER_KEYS,
+    TRANSFORMER_KEYS,
+    DenseActivation,
+    checked,
+    read_json,
+)
 from lamina.model.weights import ITEM_BYTES, read_tensors
 from lamina.spec import Pool
-
-DenseActivation = Literal["identity", "tanh", "relu", "gelu", "silu", "sigmoid"]
 
 MODULES_JSON, MODEL_JSON = "modules.json", "config_sentence_transformers.json"
 # The Transformer module's settings, under the names of seven generations; the first that is there counts.
@@ -55,28 +67,6 @@ MODULES: dict[str, tuple[str, ...]] = {
         "sentence_transformers.base.modules.normalize.Normalize",
     ),
 }
-
-# A pooling mode, its flag in older files, our word. In the order in which several flags are laid side by side.
-MODES: tuple[tuple[str, str, Pool], ...] = (
-    ("cls", "pooling_mode_cls_token", "cls"),
-    ("max", "pooling_mode_max_tokens", "max"),
-    ("mean", "pooling_mode_mean_tokens", "mean"),
-    ("mean_sqrt_len_tokens", "pooling_mode_mean_sqrt_len_tokens", "sqrt"),
-    ("weightedmean", "pooling_mode_weightedmean_tokens", "position"),
-    ("lasttoken", "pooling_mode_lasttoken", "last"),
-)
-POOLS: dict[str, Pool] = {mode: pool for mode, _, pool in MODES}
-
-# torch.nn's names of activations, as files spell them.
-ACTIVATIONS: dict[str, DenseActivation] = {
-    "torch.nn.modules.linear.Identity": "identity",
-    "torch.nn.modules.activation.Tanh": "tanh",
-    "torch.nn.modules.activation.ReLU": "relu",
-    "torch.nn.modules.activation.GELU": "gelu",
-    "torch.nn.modules.activation.SiLU": "silu",
-    "torch.nn.modules.activation.Sigmoid": "sigmoid",
-}
-ACTIVATIONS |= {f"torch.nn.{name.rpartition('.')[2]}": ours for name, ours in ACTIVATIONS.items()}
 
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
 
@@ -168,7 +158,7 @@ def read_recipe(folder: Path, arch: Architecture) -> SentenceRecipe:
         step = STEPS[kind](place, width)
         width = step.weight.shape[0] if isinstance(step, Dense) else width
         steps.append(step)
-    model = _checked(folder / MODEL_JSON, MODEL_KEYS, required=False)
+    model = checked(folder / MODEL_JSON, MODEL_KEYS, required=False)
     prompts = NO_PROMPTS | {name: text or "" for name, text in model.get("prompts", {}).items()}
     default = model.get("default_prompt_name")
     if default is not None and default not in prompts:
@@ -192,14 +182,14 @@ def read_recipe(folder: Path, arch: Architecture) -> SentenceRecipe:
 
 def _max_tokens(folder: Path, arch: Architecture, said: int | None) -> int:
     """What the Transformer module says, else what the tokenizer says; never more than the model's positions."""
-    tokenizer = _checked(folder / "tokenizer_config.json", TOKENIZER_KEYS, required=False)
+    tokenizer = checked(folder / "tokenizer_config.json", TOKENIZER_KEYS, required=False)
     longest = tokenizer.get("model_max_length", arch.max_tokens) if said is None else said
     return int(min(longest, arch.max_tokens))
 
 
 def _transformer(folder: Path) -> dict[str, Any]:
     for name in TRANSFORMER_JSON:
-        if found := _checked(folder / name, TRANSFORMER_KEYS, required=False):
+        if found := checked(folder / name, TRANSFORMER_KEYS, required=False):
             return found
     return {}
 
@@ -207,7 +197,7 @@ def _transformer(folder: Path) -> dict[str, Any]:
 def _module_places(folder: Path) -> list[tuple[str, Path]]:
     """Kind and folder of each module after the Transformer; the first is the Pooling."""
     path = folder / MODULES_JSON
-    found = _json(path)
+    found = read_json(path)
     if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
         raise CheckpointError(f"{path} must hold a JSON list of objects")
     names = {name: kind for kind, names in MODULES.items() for name in names}
@@ -229,7 +219,7 @@ def _module_places(folder: Path) -> list[tuple[str, Path]]:
         elif not isinstance(place, str) or not _FOLDER_NAME.fullmatch(place):
             raise CheckpointError(f"{path} names the path {str(place)[:80]!r}, which is no plain folder name")
         else:
-            places.append((kinds[-1], folder / place))
+            places.append((kinds[-1], inside(folder, place, path)))
     if kinds[:2] != ["Transformer", "Pooling"] or any(kind in ("Transformer", "Pooling") for kind in kinds[2:]):
         raise CheckpointError(
             f"{path} lists {', '.join(kinds) or 'nothing'}; supported: a Transformer, a Pooling, then any number of "
@@ -240,7 +230,7 @@ def _module_places(folder: Path) -> list[tuple[str, Path]]:
 
 def _pooling(folder: Path, arch: Architecture) -> tuple[tuple[Pool, ...], bool]:
     path = folder / "config.json"
-    found = _checked(path, POOLING_KEYS)
+    found = checked(path, POOLING_KEYS)
     for key in ("embedding_dimension", "word_embedding_dimension"):
         if found.get(key, arch.width) != arch.width:
             raise CheckpointError(f"{path}: {key} is {found[key]}, but the model's width is {arch.width}")
@@ -253,7 +243,7 @@ def _pooling(folder: Path, arch: Architecture) -> tuple[tuple[Pool, ...], bool]:
 
 def _dense(folder: Path, width: int) -> Dense:
     path = folder / "config.json"
-    found = _checked(path, DENSE_KEYS)
+    found = checked(path, DENSE_KEYS)
     lacking = [key for key in ("in_features", "out_features") if key not in found]
     if lacking:
         raise CheckpointError(f"{path} has no {lacking[0]!r}, which must be {DENSE_KEYS[lacking[0]][0]}")
@@ -288,108 +278,9 @@ def _dense_weights(folder: Path, expected: dict[str, tuple[int, ...]]) -> dict[s
 
 
 def _normalize(folder: Path, width: int) -> Normalize:  # noqa: ARG001 - one signature for all steps
-    _checked(folder / "config.json", NORMALIZE_KEYS, required=False)
+    checked(folder / "config.json", NORMALIZE_KEYS, required=False)
     return Normalize()
 
 
 STEPS: dict[str, Callable[[Path, int], Dense | Normalize]] = {"Dense": _dense, "Normalize": _normalize}
 NO_PROMPTS: dict[str, str] = {"query": "", "document": ""}  # sentence-transformers knows these names in every folder
-
-
-# What each file may say. A key that is in no table is not looked at; null is the same as absent.
-Keys = dict[str, tuple[str, Callable[[Any], bool]]]
-
-
-def _whole(low: int, high: int) -> tuple[str, Callable[[Any], bool]]:
-    return f"a whole number from {low} to {high}", lambda v: type(v) is int and low <= v <= high
-
-
-def _word(*words: str) -> tuple[str, Callable[[Any], bool]]:
-    return f"one of {', '.join(words)}", lambda v: type(v) is str and v in words
-
-
-def _is_prompts(value: Any) -> bool:
-    return isinstance(value, dict) and all(text is None or _is_unicode(text) for text in [*value, *value.values()])
-
-
-def _is_unicode(value: Any) -> bool:
-    return type(value) is str and not re.search("[\ud800-\udfff]", value)
-
-
-def _is_modes(value: Any) -> bool:
-    modes = [value] if isinstance(value, str) else value
-    return isinstance(modes, list) and 0 < len(modes) <= 16 and all(type(m) is str and m in POOLS for m in modes)
-
-
-_FLAG = ("true or false", lambda v: type(v) is bool)
-_NOTHING = ("empty (what it sets is not supported)", lambda v: v in ({}, None))
-_OF_TEXTS = ("forward and last_hidden_state for text", lambda v: v == {
-    "text": {"method": "forward", "method_output_name": "last_hidden_state"}
-})  # fmt: skip
-_ON_THE_VECTOR = _word("sentence_embedding")
-
-TOKENIZER_KEYS: Keys = {
-    "model_max_length": ("a number of at least 1", lambda v: type(v) in (int, float) and v >= 1),
-    "truncation_side": _word("right"),
-}
-TRANSFORMER_KEYS: Keys = {
-    "max_seq_length": _whole(1, 1_048_576),
-    "do_lower_case": _FLAG,
-    "transformer_task": _word("feature-extraction"),
-    "module_output_name": _word("token_embeddings"),
-    "modality_config": _OF_TEXTS,
-    "processing_kwargs": _NOTHING,
-    "processor_kwargs": _NOTHING,
-    "config_kwargs": _NOTHING,
-    "tokenizer_args": _NOTHING,
-    "config_args": _NOTHING,
-}
-POOLING_KEYS: Keys = {
-    "embedding_dimension": _whole(1, 16_384),
-    "word_embedding_dimension": _whole(1, 16_384),
-    "pooling_mode": (f"one or several of {', '.join(POOLS)}", _is_modes),
-    "include_prompt": _FLAG,
-    **{flag: _FLAG for _, flag, _ in MODES},
-}
-DENSE_KEYS: Keys = {
-    "in_features": _whole(1, 1_048_576),
-    "out_features": _whole(1, 1_048_576),
-    "bias": _FLAG,
-    "activation_function": _word(*ACTIVATIONS),
-    "module_input_name": _ON_THE_VECTOR,
-    "module_output_name": _ON_THE_VECTOR,
-    "use_residual": ("false (a residual is not supported)", lambda v: v is False),
-}
-NORMALIZE_KEYS: Keys = {"module_input_name": _ON_THE_VECTOR, "module_output_name": _ON_THE_VECTOR}
-MODEL_KEYS: Keys = {
-    "model_type": _word("SentenceTransformer"),
-    "prompts": ("an object of names and texts", _is_prompts),
-    "default_prompt_name": ("a name", _is_unicode),
-    "truncate_dim": _whole(1, 1_048_576),
-}
-
-
-def _checked(path: Path, keys: Keys, *, required: bool = True) -> dict[str, Any]:
-    """The allowed keys of a JSON object; none where the file is not there and need not be."""
-    if not path.is_file():
-        if required:
-            raise CheckpointError(f"{path} is missing: the model is not complete")
-        return {}
-    found = _json(path)
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{path} must hold a JSON object, not a {type(found).__name__}")
-    values = {key: found[key] for key in keys if found.get(key) is not None}
-    for key, value in values.items():
-        expected, holds = keys[key]
-        if not holds(value):
-            raise CheckpointError(f"{path}: {key} must be {expected}, not {str(value)[:80]!r}")
-    return values
-
-
-def _json(path: Path) -> Any:
-    if path.stat().st_size > MAX_BYTES:
-        raise CheckpointError(f"{path} has {path.stat().st_size:,} bytes; such a file has at most {MAX_BYTES:,}")
-    try:
-        return json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is no JSON: {error}") from None

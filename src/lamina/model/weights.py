@@ -23,8 +23,10 @@ from lamina.model.names import Names
 
 FloatArray = npt.NDArray[np.float32]
 
-ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}  # the types that a weight may have
+SCALED = "I8 with weight_scale"  # whole numbers and, beside them, one float a row that they are multiplied with
+ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, SCALED: 1}  # the types that a weight may have
 NAMES_SHOWN = 8
+MAX_HEADER = 16_000_000  # bytes that name and place a file's tensors: 150 each, so enough for 100,000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +37,15 @@ class StoredTensor:
     dtype: str
     shape: tuple[int, ...]
     bytes: npt.NDArray[np.uint8]
+    scale: FloatArray | None = None  # [rows, 1], of a `SCALED` one
 
     def float32(self) -> FloatArray:
         """The values as float32, without a copy where they are float32 and aligned already."""
         if self.dtype == "BF16":  # the upper half of a float32
             wide = self.bytes.view("<u2").astype(np.uint32) << 16
             return wide.view(np.float32).reshape(self.shape)
+        if self.scale is not None:
+            return self.bytes.view(np.int8).reshape(self.shape) * self.scale
         stored = np.frombuffer(self.bytes, dtype={"F64": "<f8", "F32": "<f4", "F16": "<f2"}[self.dtype])
         aligned = stored if stored.flags.aligned else stored.copy()
         return aligned.astype(np.float32, copy=False).reshape(self.shape)
@@ -48,9 +53,16 @@ class StoredTensor:
     def parts(self, n: int, *, n_groups: int) -> list[StoredTensor]:
         """The n tensors whose rows stand below one another here, once for each group; one group is not copied."""
         rows = self.bytes.reshape(n_groups, n, -1)
+        scales = None if self.scale is None else self.scale.reshape(n_groups, n, -1)
         shape = (self.shape[0] // n, *self.shape[1:])
         return [
-            replace(self, name=f"{self.name} (part {i + 1} of {n})", shape=shape, bytes=rows[:, i].reshape(-1))
+            replace(
+                self,
+                name=f"{self.name} (part {i + 1} of {n})",
+                shape=shape,
+                bytes=rows[:, i].reshape(-1),
+                scale=None if scales is None else scales[:, i].reshape(-1, 1),
+            )
             for i in range(n)
         ]
 
@@ -82,7 +94,7 @@ def read_weights(files: Sequence[Path], arch: Architecture, family: Family) -> W
     unused: list[str] = []
     problems: list[str] = []
     for stored in (tensor for file in files for tensor in read_tensors(file)):
-        for name, tensor in _ours(stored, family.names, arch.n_heads):
+        for name, tensor in ours(stored, family.names, arch.n_heads):
             if name in found:
                 problems.append(f"{tensor.name} and {found[name].name} are the same tensor")
             elif name in expected:
@@ -104,6 +116,7 @@ def read_weights(files: Sequence[Path], arch: Architecture, family: Family) -> W
 def read_tensors(file: Path) -> list[StoredTensor]:
     """Every tensor of one safetensors file, mapped. Raises WeightsError where the file is damaged or cut short."""
     try:
+        _check_header_size(file)
         with safe_open(file, framework="numpy"):  # the library checks header, offsets and file length
             pass
     except (SafetensorError, OSError, ValueError) as error:
@@ -117,10 +130,35 @@ def read_tensors(file: Path) -> list[StoredTensor]:
             continue
         first, last = entry["data_offsets"]
         tensors.append(StoredTensor(name, entry["dtype"], tuple(entry["shape"]), mapped[start + first : start + last]))
-    return tensors
+    return _with_scales(tensors)
 
 
-def _ours(tensor: StoredTensor, names: Names, n_heads: int) -> Iterator[tuple[str, StoredTensor]]:
+def _check_header_size(file: Path) -> None:
+    """Raise ValueError where a file claims a header that it has no room for, or that would take memory for nothing."""
+    with file.open("rb") as opened:
+        claimed = int.from_bytes(opened.read(8), "little")
+    room = min(file.stat().st_size - 8, MAX_HEADER)
+    if claimed > room:
+        raise ValueError(f"its header claims {claimed:,} bytes, of at most {max(0, room):,}")
+
+
+def _with_scales(tensors: list[StoredTensor]) -> list[StoredTensor]:
+    """Each tensor of whole numbers with the scales of its rows, where they stand beside it: X.weight, X.weight_scale.
+
+    Source: the format `int-quantized` of compressed-tensors, symmetric, a scale for each row ("channel").
+    """
+    named = {tensor.name: tensor for tensor in tensors}
+    for tensor in tensors:
+        scale = named.get(f"{tensor.name}_scale")
+        if tensor.dtype != "I8" or len(tensor.shape) != 2 or scale is None:
+            continue
+        if scale.shape == (tensor.shape[0], 1) and scale.dtype in ITEM_BYTES:
+            named[tensor.name] = replace(tensor, dtype=SCALED, scale=scale.float32())
+            del named[scale.name]
+    return list(named.values())
+
+
+def ours(tensor: StoredTensor, names: Names, n_heads: int) -> Iterator[tuple[str, StoredTensor]]:
     """A stored tensor under our name, or what it is split into; one that cannot be divided stays whole."""
     name = names.canonical(tensor.name)
     split = names.split(name)

@@ -8,6 +8,7 @@ exactly one sentence; a punctuation mark is a word of its own.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from unicodedata import category
@@ -63,16 +64,21 @@ def is_blank(text: str) -> bool:
 
 def _parts(text: str, ends: list[int]) -> Iterator[tuple[int, int]]:
     """The pieces between ICU's sentence ends, Thai and Lao cut further, and none that begins inside a word."""
-    cuts = {end for end in ends if not _is_inside_word(text, end)}
+    cuts = set(ends) - _inside_words(text, ends)
     cuts |= {space.end() for space in _THAI_LAO_SPACE.finditer(text)}
     return pairwise(sorted({0, *cuts, len(text)}))
 
 
-def _is_inside_word(text: str, place: int) -> bool:
-    """ICU's sentences end after a full stop between letters without case; its words do not."""
-    if place in (0, len(text)) or text[place - 1].isspace() or text[place].isspace():
-        return False
-    return any(start < place < end for start, end in word_ranges(text))
+def _inside_words(text: str, places: list[int]) -> set[int]:
+    """Those of the places, in ascending order, that stand inside a word: ICU's sentences end after a full stop between
+    letters without case, its words do not."""
+    suspects = [p for p in places if 0 < p < len(text) and not (text[p - 1].isspace() or text[p].isspace())]
+    if not suspects:
+        return set()
+    words = word_ranges(text)  # once for all of them: a Chinese text has one at the end of every sentence
+    ends = [end for _, end in words]
+    following = (bisect_right(ends, place) for place in suspects)
+    return {p for p, i in zip(suspects, following, strict=True) if i < len(words) and words[i][0] < p}
 
 
 def _stripped(piece: str, origin: int) -> tuple[int, int]:

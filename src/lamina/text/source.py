@@ -1,41 +1,45 @@
 """Sources: where texts come from, as a stream of `Rows` that never holds a whole file.
 
-Comes in: a Python iterable, a path (`.txt .csv .tsv .jsonl .parquet`) or standard input. Goes out: `Rows`, a bounded
-number of texts with the columns that travel along with them.
+Comes in: a Python iterable, a path (`.txt .csv .tsv .jsonl .parquet .conll .conllu`) or standard input. Goes out:
+`Rows`, a bounded number of texts with the columns that travel along with them. What is wrong with one row costs that
+row: `on_error` says whether it stops the reading or is marked (`Unreadable`) and the rest goes on.
 """
 
 from __future__ import annotations
 
-import csv
-import json
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, get_args
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lamina.errors import SourceError, SpecError
-from lamina.text.text import Text, as_text
+from lamina.text.columns import MisfitError, column_array, string, text_of, travelling_columns, used_columns
+from lamina.text.conll import WORDS
+from lamina.text.lines import STDIN, Errors, Lines, opened
+from lamina.text.parquet import column_names, tables, unicode_table, values_of
+from lamina.text.records import READERS, Record
+from lamina.text.text import OnError, Text, Unreadable, as_text
 
 ROWS = 1024  # at most, in one `Rows`
-CHARACTERS = 4_000_000  # likewise, except that one text is never split
-STDIN = "-"
+CHARACTERS = 4_000_000  # likewise, of all its columns and about, except that one text is never split
+
+Item = str | Text | Unreadable
+FORMATS = (*READERS, "parquet")
+SUFFIXES = {f".{format}": format for format in FORMATS} | {".ndjson": "jsonl"}
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
     """Some consecutive texts of an input.
 
-    texts    N strings, or `Text` where more is known than the string.
+    texts    N strings; `Text` where more is known than the string, `Unreadable` where a row has none.
     columns  the other columns, N rows; no columns where there are none.
     """
 
-    texts: list[str | Text]
+    texts: list[Item]
     columns: pa.Table
 
 
@@ -44,13 +48,15 @@ class Source:
     """A file of texts, described: nothing is read before `rows` is called.
 
     path     a file, or `-` for standard input.
-    format   txt, csv, tsv, jsonl or parquet; None: by the file's name (standard input: txt).
+    format   txt, csv, tsv, jsonl, parquet, conll or conllu; None: by the file's name (standard input: txt).
     text     the column that holds the text; None: `text`, or the only column there is.
     pair     the column that holds a second text, read together with the first.
     words    the column that holds ready-made words, instead of `text`: a list of strings (in csv and tsv, as JSON).
     spans    the column that holds spans of the text for unit `span`: a list of [start, end] in characters.
-    columns  the columns' names where a csv or tsv file has no header.
+    columns  the columns' names where a csv or tsv file has no header; of conll and conllu see `lamina.text.conll`; of
+             txt a word of each line for each of them, the last one taking the rest (`label,text`).
     keep     which other columns travel along; None: all.
+    errors   bytes that are no UTF-8 are an error of their row (`strict`) or become U+FFFD (`replace`), as in `open`.
     """
 
     path: str
@@ -61,17 +67,23 @@ class Source:
     spans: str | None = None
     columns: tuple[str, ...] | None = None
     keep: tuple[str, ...] | None = None
+    errors: Errors = "strict"
 
-    def rows(self) -> Iterator[Rows]:
-        """Read the file, from its beginning. Raises SourceError, with the row, for what cannot be read."""
+    def rows(self, *, on_error: OnError = "stop") -> Iterator[Rows]:
+        """Read the file, from its beginning. Raises SourceError for what cannot be read, for a row only with `stop`."""
         kind = self.format or _format_of(self.path)
-        if kind not in READERS:
-            raise SpecError(f"format {kind!r} is not one of {', '.join(READERS)}")
+        if kind not in FORMATS:
+            raise SpecError(f"format {kind!r} is not one of {', '.join(FORMATS)}")
+        if self.errors not in get_args(Errors):
+            raise SpecError(f"errors must be one of {', '.join(get_args(Errors))}, not {self.errors!r}")
         if self.words is not None and self.text is not None:
             raise SourceError(f"give the column of the text ({self.text!r}) or of its words ({self.words!r}), not both")
-        if self.columns is not None and kind not in ("csv", "tsv"):
-            raise SourceError(f"columns can be named for csv and tsv files without a header; {self.path} is {kind}")
-        return READERS[kind](self)
+        if self.columns is not None and kind not in ("txt", "csv", "tsv", "conll", "conllu"):
+            raise SourceError(
+                "columns can be named for txt, conll, conllu, csv and tsv files without a header; "
+                f"{self.path} is {kind}"
+            )
+        return _kept(_table_rows(self) if kind == "parquet" else _record_rows(self, kind), on_error, f"{self.path}, ")
 
     @property
     def can_be_read_twice(self) -> bool:
@@ -79,116 +91,109 @@ class Source:
         path = Path(self.path)
         return self.path != STDIN and (path.is_file() or not path.exists())
 
-    def count_characters(self) -> int:
+    def count_characters(self, *, on_error: OnError = "stop") -> int:
         """The characters of all texts: reads the file once, and finds every row that cannot be read."""
-        return sum(len(as_text(text).text) for rows in self.rows() for text in rows.texts)
+        return sum(len(as_text(text).text) for rows in self.rows(on_error=on_error) for text in rows.texts)
 
 
-def rows_of(texts: Iterable[str | Text]) -> Iterator[Rows]:
-    """Rows of a Python iterable of strings and Texts. Raises SourceError where an item is neither."""
+def rows_of(texts: Iterable[str | Text], *, on_error: OnError = "stop") -> Iterator[Rows]:
+    """Rows of a Python iterable of strings and Texts. Raises SourceError where an item is neither, with `stop`."""
     if isinstance(texts, str | bytes | Text):
         raise SourceError("texts must be an iterable of strings, not one string: put it in a list")
-    checked = (text if isinstance(text, Text) else _string(text, row, "the input") for row, text in enumerate(texts))
-    return _bounded((text, {}) for text in checked)
+    return _kept(_grouped((_item(text, row), {}, 0) for row, text in enumerate(texts)), on_error, "")
 
 
-def _txt(source: Source) -> Iterator[Rows]:
-    """A text a line; lines end at \\n or \\r\\n and nowhere else."""
-    for name in (source.text, source.pair, source.words, source.spans, *(source.keep or ())):
-        if name is not None:
-            raise SourceError(f"{source.path} is plain text and has no column {name!r}: a line is a text")
-    with _opened(source) as file:
-        texts = (_decode(line.removesuffix(b"\n").removesuffix(b"\r"), row, source) for row, line in enumerate(file))
-        yield from _bounded((text, {}) for text in texts)
+def _kept(groups: Iterator[Rows], on_error: OnError, where: str) -> Iterator[Rows]:
+    """The groups, as far as their rows can be read, or with `mark` all of them."""
+    if on_error not in get_args(OnError):
+        raise SpecError(f"on_error must be one of {', '.join(get_args(OnError))}, not {on_error!r}")
+    return _until_unreadable(groups, where) if on_error == "stop" else groups
 
 
-def _csv(source: Source) -> Iterator[Rows]:
-    return _delimited(source, delimiter=",", quoting=csv.QUOTE_MINIMAL)
+def _until_unreadable(groups: Iterator[Rows], where: str) -> Iterator[Rows]:
+    for group in groups:
+        for item in group.texts:
+            if isinstance(item, Unreadable):
+                raise SourceError(f"{where}{item.reason} (on_error='mark' would keep the row and go on)")
+        yield group
 
 
-def _tsv(source: Source) -> Iterator[Rows]:
-    return _delimited(source, delimiter="\t", quoting=csv.QUOTE_NONE)  # a quote in a .tsv is a quote
-
-
-def _delimited(source: Source, *, delimiter: str, quoting: Literal[0, 3]) -> Iterator[Rows]:
-    """Every value is a string, as it is written: what looks like a number in row 1 may not be one in row 100,000."""
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the module's own bound, 131,072 characters, is below one text
-    with _opened(source) as file:
-        lines = (_decode(line, row, source) for row, line in enumerate(file))
-        reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
-        try:
-            names = list(source.columns or next(reader, []))
-            if len(set(names)) != len(names):
-                raise SourceError(f"{source.path} has two columns of one name: {', '.join(names)}")
-            used = _used_columns(names, source)
-            records = enumerate(_records(reader, names, source))
-            texts = ((_text(record, used, row, source), record) for row, record in records)
-            yield from _bounded(texts, _travelling(names, used, source))
-        except csv.Error as error:
-            raise SourceError(f"{source.path}, line {reader.line_num}: {error}") from None
-
-
-def _records(reader: Any, names: list[str], source: Source) -> Iterator[dict[str, str]]:
-    for values in reader:
-        if not values and len(names) > 1:
-            continue  # a blank line
-        if len(values) != len(names) and (values or len(names) != 1):
-            raise SourceError(
-                f"{source.path}, line {reader.line_num}: {len(values)} values for {len(names)} columns "
-                f"({', '.join(names)})"
-            )
-        yield dict(zip(names, values or [""], strict=True))
-
-
-def _jsonl(source: Source) -> Iterator[Rows]:
-    """A JSON object a line. Lines end at \\n alone: a string may hold other line separators."""
-    with _opened(source) as file:
-        records = (_json_object(line, row, source) for row, line in enumerate(file) if line.strip())
-        first = list(islice(records, ROWS))  # which columns there are is learnt from these
-        if not first:
+def _record_rows(source: Source, kind: str) -> Iterator[Rows]:
+    """Rows of a file that is read record by record."""
+    with opened(source.path) as file:
+        records = READERS[kind](Lines(file, source.path, errors=source.errors), source.columns)
+        if records.names is None:
             return
-        names = list(dict.fromkeys(name for record in first for name in record))
-        used = _used_columns(names, source)
-        checked = (_known(record, names, row, source) for row, record in enumerate(chain(first, records)))
-        texts = ((_text(record, used, row, source), record) for row, record in enumerate(checked))
-        yield from _bounded(texts, _travelling(names, used, source))
+        used, travelling = _columns(source, kind, records.names)
+        known = None if source.keep is not None else frozenset(records.names)
+        items = (
+            (_record_text(record, used, known, row), record.values, record.n_bytes)
+            for row, record in enumerate(records.rows)
+        )
+        yield from _grouped(items, travelling)
 
 
-def _parquet(source: Source) -> Iterator[Rows]:
+def _columns(source: Source, kind: str, names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Which columns hold what is read, and which travel along."""
+    wanted = {
+        name: value for name in ("text", "words", "pair", "spans") if (value := getattr(source, name)) is not None
+    }
+    if kind == "txt" and source.columns is None:
+        for name in (*wanted.values(), *(source.keep or ())):
+            raise SourceError(f"{source.path} is plain text and has no column {name!r}: a line is a text")
+    if kind in ("conll", "conllu"):
+        if "text" in wanted:
+            raise SourceError(f"{source.path} holds words, not texts: leave out the column {source.text!r} of the text")
+        wanted.setdefault("words", WORDS)
+    used = used_columns(names, wanted, source.path)
+    return used, travelling_columns(names, used, source.keep, source.path)
+
+
+def _record_text(record: Record, used: Mapping[str, str], known: frozenset[str] | None, row: int) -> Item:
+    """The text of a record; `known`: the columns there are, where a new one would be lost."""
+    if record.fault is not None:
+        return Unreadable(record.fault)
+    if known is not None and not record.values.keys() <= known:
+        new = next(name for name in record.values if name not in known)
+        return Unreadable(f"row {row} has a column {new[:40]!r}, which the first rows lack: name the columns to keep")
+    try:
+        return text_of(record.values, used, row)
+    except MisfitError as misfit:
+        return Unreadable(str(misfit))
+
+
+def _table_rows(source: Source) -> Iterator[Rows]:
+    """Rows of a Parquet file: its columns keep their types."""
     if source.path == STDIN:
         raise SourceError("parquet cannot be read from standard input: give a file")
-    with _opened(source) as file:
+    with opened(source.path) as file:
         try:
-            parquet = pq.ParquetFile(file)
-            used = _used_columns(parquet.schema_arrow.names, source)
-            travelling = _travelling(parquet.schema_arrow.names, used, source)
-            row = 0
-            for batch in parquet.iter_batches(ROWS, columns=[*dict.fromkeys(used.values()), *travelling]):
-                table = pa.Table.from_batches([batch])
-                records = table.select(list(dict.fromkeys(used.values()))).to_pylist()
-                yield Rows(
-                    [_text(record, used, row + i, source) for i, record in enumerate(records)], table.select(travelling)
-                )
-                row += len(records)
-        except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
-            raise SourceError(f"{source.path} cannot be read as Parquet: {error}") from None
+            yield from _of_tables(source, file)
+        except SourceError as error:
+            raise SourceError(f"{source.path}: {error}") from None
+        except (pa.ArrowException, OSError, ValueError) as error:
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise SourceError(f"{source.path} cannot be read as Parquet: {reason[0][:200]}") from None
 
 
-READERS: dict[str, Callable[[Source], Iterator[Rows]]] = {
-    "txt": _txt,
-    "csv": _csv,
-    "tsv": _tsv,
-    "jsonl": _jsonl,
-    "parquet": _parquet,
-}
-SUFFIXES = {
-    ".txt": "txt",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-}
+def _of_tables(source: Source, file: BinaryIO) -> Iterator[Rows]:
+    used, travelling = _columns(source, "parquet", column_names(file))
+    columns = [*dict.fromkeys(used.values()), *travelling]
+    row = 0
+    for table in tables(file, columns, rows=ROWS, n_bytes=CHARACTERS):
+        held = {
+            name: values_of(table.column(name), lists=what in ("words", "spans"), errors=source.errors)
+            for what, name in used.items()
+        }
+        others, misfits = unicode_table(table.select(travelling), errors=source.errors)
+        texts: list[Item] = []
+        for place in range(table.num_rows):
+            record = Record({name: values[place] for name, values in held.items()})
+            texts.append(_record_text(record, used, None, row + place))
+        for place, reason in misfits.items():
+            texts[place] = Unreadable(f"row {row + place}: {reason}")
+        yield Rows(texts, others)
+        row += table.num_rows
 
 
 def _format_of(path: str) -> str:
@@ -202,153 +207,39 @@ def _format_of(path: str) -> str:
     return SUFFIXES[suffix]
 
 
-@contextmanager
-def _opened(source: Source) -> Iterator[BinaryIO]:
-    if source.path == STDIN:
-        yield sys.stdin.buffer
-        return
+def _item(text: object, row: int) -> Item:
     try:
-        file = Path(source.path).open("rb")  # noqa: SIM115 - closed below; only opening is ours to explain
-    except OSError as error:
-        raise SourceError(f"{source.path} cannot be read: {error.strerror}") from None
-    with file:
-        yield file
+        return text if isinstance(text, Text) else string(text, f"row {row} of the input")
+    except MisfitError as misfit:
+        return Unreadable(str(misfit))
 
 
-def _bounded(texts: Iterable[tuple[str | Text, Mapping[str, Any]]], travelling: Sequence[str] = ()) -> Iterator[Rows]:
-    """Group texts and their records into Rows of at most ROWS texts and about CHARACTERS characters. The types of the
-    travelling columns are those of the first group."""
-    items = iter(texts)
+def _grouped(items: Iterator[tuple[Item, Mapping[str, Any], int]], travelling: Sequence[str] = ()) -> Iterator[Rows]:
+    """Group texts, with their records and what those took, into Rows of at most ROWS texts and about CHARACTERS
+    characters. The types of the travelling columns are those of the first group."""
     schema: pa.Schema | None = None
     first_row = 0
     while group := _take(items):
-        records = [record for _, record in group]
-        table = pa.table({name: _column(name, records, schema, first_row) for name in travelling})
+        texts = [text for text, _, _ in group]
+        arrays = {}
+        for name in travelling:
+            kind = schema.field(name).type if schema else None
+            values = [record.get(name) for _, record, _ in group]
+            arrays[name], misfits = column_array(name, values, kind, first_row=first_row)
+            for place, reason in misfits.items():
+                texts[place] = Unreadable(reason)
+        table = pa.table(arrays)
         schema = schema or table.schema
-        yield Rows([text for text, _ in group], table)
+        yield Rows(texts, table)
         first_row += len(group)
 
 
-def _take(items: Iterator[tuple[str | Text, Mapping[str, Any]]]) -> list[tuple[str | Text, Mapping[str, Any]]]:
+def _take(items: Iterator[tuple[Item, Mapping[str, Any], int]]) -> list[tuple[Item, Mapping[str, Any], int]]:
     group = []
     size = 0
     for item in islice(items, ROWS):
         group.append(item)
-        size += len(as_text(item[0]).text)
+        size += max(len(as_text(item[0]).text), item[2])
         if size >= CHARACTERS:
             break
     return group
-
-
-def _column(name: str, group: list[Mapping[str, Any]], schema: pa.Schema | None, first_row: int) -> pa.Array:
-    values = [record.get(name) for record in group]
-    if any(isinstance(value, dict | list) for value in values):  # kept as JSON: shapes may differ from row to row
-        values = [
-            json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value for value in values
-        ]
-    expected = schema.field(name).type if schema else None
-    try:
-        array = pa.array(values, type=expected)
-    except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
-        raise SourceError(
-            f"rows {first_row} to {first_row + len(group) - 1}: column {name!r} holds values of different kinds "
-            f"({error}); give it one kind, or leave it behind by naming the columns to keep"
-        ) from None
-    return array.cast(pa.string()) if pa.types.is_null(array.type) else array
-
-
-def _used_columns(names: Sequence[str], source: Source) -> dict[str, str]:
-    """Which column holds what: `text` or `words`, and where asked for `pair` and `spans`."""
-    used = {what: name for what in ("words", "pair", "spans") if (name := getattr(source, what)) is not None}
-    if "words" not in used:
-        guessed = "text" if "text" in names else names[0] if len(names) == 1 else None
-        if (wanted := source.text or guessed) is None:
-            raise SourceError(
-                f"{source.path} has the columns {', '.join(names) or '(none)'}: say which one holds the text"
-            )
-        used["text"] = wanted
-    for name in used.values():
-        if name not in names:
-            raise SourceError(f"{source.path} has no column {name!r}; it has {', '.join(names) or 'no columns'}")
-    return used
-
-
-def _travelling(names: Sequence[str], used: Mapping[str, str], source: Source) -> list[str]:
-    kept = names if source.keep is None else source.keep
-    others = [name for name in names if name in kept and name not in used.values()]
-    for name in others:
-        if any("\ud800" <= character <= "\udfff" for character in name):
-            raise SourceError(f"{source.path} has a column named {name!r}, which is no Unicode text")
-    if source.keep is None:
-        return others
-    missing = [name for name in source.keep if name not in names]
-    if missing:
-        raise SourceError(f"{source.path} has no column {missing[0]!r} to keep; it has {', '.join(names)}")
-    return others
-
-
-def _text(record: Mapping[str, Any], used: Mapping[str, str], row: int, source: Source) -> str | Text:
-    """The text of a record, with what else is known about it."""
-    where = {what: f"column {name!r} of {source.path}" for what, name in used.items()}
-    pair = _string(record.get(used["pair"]), row, where["pair"]) if "pair" in used else None
-    if "words" in used:
-        words = _list(record.get(used["words"]), row, where["words"])
-        return Text.of_words([_string(word, row, where["words"]) for word in words], pair=pair)
-    text = _string(record.get(used["text"]), row, where["text"])
-    if "spans" in used:
-        spans = _list(record.get(used["spans"]), row, where["spans"])
-        try:
-            return Text(text, pair=pair, spans=tuple((int(start), int(end)) for start, end in spans))
-        except (TypeError, ValueError) as error:
-            raise SourceError(f"row {row} of {where['spans']} holds no spans of its text: {error}") from None
-    return text if pair is None else Text(text, pair=pair)
-
-
-def _list(value: object, row: int, where: str) -> list[Any]:
-    """A list, or its JSON."""
-    try:
-        found = json.loads(value) if isinstance(value, str) else value
-    except ValueError:
-        found = None
-    if not isinstance(found, list):
-        raise SourceError(f"row {row} of {where} is {str(value)[:40]!r}, not a list")
-    return found
-
-
-def _json_object(line: bytes, row: int, source: Source) -> dict[str, Any]:
-    try:
-        found = json.loads(_decode(line, row, source).removeprefix("\ufeff"))
-    except (ValueError, RecursionError) as error:
-        raise SourceError(f"{source.path}, line {row + 1} is no JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise SourceError(f"{source.path}, line {row + 1}: expected an object, found {type(found).__name__}")
-    return found
-
-
-def _known(record: dict[str, Any], names: Sequence[str], row: int, source: Source) -> dict[str, Any]:
-    """The record, if it brings no column that the first rows lack. Where columns to keep are named, none is missed."""
-    new = [name for name in record if name not in names] if source.keep is None else []
-    if new:
-        raise SourceError(
-            f"row {row} of {source.path} has a column {new[0]!r}, which none of the first {ROWS:,} rows has: "
-            "name the columns to keep"
-        )
-    return record
-
-
-def _string(value: object, row: int, where: str) -> str:
-    if not isinstance(value, str):
-        kind = "empty (null)" if value is None else f"a {type(value).__name__}"
-        raise SourceError(f"row {row} of {where} is {kind}, not a string")
-    return value
-
-
-def _decode(line: bytes, row: int, source: Source) -> str:
-    try:
-        return line.decode("utf-8-sig" if row == 0 else "utf-8")
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{source.path}, line {row + 1}: {_no_utf8(error)}") from None
-
-
-def _no_utf8(error: UnicodeDecodeError) -> str:
-    return f"byte 0x{error.object[error.start]:02X} is no UTF-8 ({error.reason})"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from lamina.errors import TextError
 
 Ranges = tuple[tuple[int, int], ...]
+OnError = Literal["stop", "mark"]  # what becomes of a row that cannot be read or tokenized
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +28,9 @@ class Text:
     spans: Ranges | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.text, str) or not isinstance(self.pair, str | None):
-            raise TextError(
-                f"holds {str(self.text)[:40]!r} and {str(self.pair)[:40]!r}, which are not both strings", row=0
-            )
+        for value in (self.text, "" if self.pair is None else self.pair):
+            if not isinstance(value, str):
+                raise TextError(f"holds {a_kind(value)} where a string is expected", row=0)
         for name in ("words", "spans"):
             ranges = getattr(self, name)
             for start, end in ranges or ():
@@ -52,6 +53,26 @@ class Text:
         return cls(text, spans=tuple((int(start), int(end)) for start, end in spans))
 
 
-def as_text(item: str | Text) -> Text:
-    """A string as a Text."""
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """What stands in the place of a text that could not be read: its row is kept, and `reason` says why.
+
+    A reason names the place (line, row, column) and never quotes what stands there.
+    """
+
+    reason: str
+
+
+def as_text(item: str | Text | Unreadable) -> Text:
+    """A string as a Text; of what could not be read, the empty one."""
+    if isinstance(item, Unreadable):
+        return Text("")
     return Text(item) if isinstance(item, str) else item
+
+
+def a_kind(value: object) -> str:
+    """What kind of thing a value is, for errors: `an int`, `empty (null)`."""
+    if value is None:
+        return "empty (null)"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

@@ -6,7 +6,7 @@ Nothing here runs on texts: see `lamina.text.tokenizer`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 TOKENIZER_JSON, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
+MAX_BYTES = 128_000_000  # the largest tokenizer.json of an encoder seen has 17 MB
 VOCAB, VOCAB_JSON, MERGES = "vocab.txt", "vocab.json", "merges.txt"
 
 
@@ -39,15 +40,41 @@ def read_tokenizer(folder: Path) -> tuple[Backend, Template, Path]:
     for files, build in LAYOUTS.items():
         if all((folder / name).is_file() for name in files):
             source = folder / files[0]
+            _check_sizes(folder, (*files, TOKENIZER_CONFIG))
             try:
                 backend = guarded(lambda: build(folder))  # noqa: B023 - called at once
+                backend.no_truncation()
+                backend.no_padding()
+                return backend, guarded(lambda: _template(backend)), source  # noqa: B023
             except TokenizerError as error:
                 raise CheckpointError(f"{source} cannot be read as a tokenizer: {error}") from None
-            backend.no_truncation()
-            backend.no_padding()
-            return backend, _template(backend), source
     expected = ", or ".join(" and ".join(files) for files in LAYOUTS)
     raise CheckpointError(f"{folder} has no tokenizer: expected {expected}")
+
+
+def parse_tokenizer(json_text: str, source: str) -> tuple[Backend, Template]:
+    """The tokenizer of a tokenizer.json's text, which neither cuts nor pads. Raises CheckpointError."""
+    from tokenizers import Tokenizer as Backend
+
+    try:
+        backend = guarded(lambda: Backend.from_str(json_text))
+        backend.no_truncation()
+        backend.no_padding()
+        return backend, guarded(lambda: _template(backend))
+    except TokenizerError as error:
+        raise CheckpointError(f"{source} cannot be read as a tokenizer: {error}") from None
+
+
+def n_ids_of(backend: Backend) -> int:
+    """One more than the largest token id that a tokenizer can give."""
+    return 1 + max(backend.get_vocab(with_added_tokens=True).values(), default=-1)
+
+
+def _check_sizes(folder: Path, names: Sequence[str]) -> None:
+    for name in names:
+        path = folder / name
+        if path.is_file() and path.stat().st_size > MAX_BYTES:
+            raise CheckpointError(f"{path} has {path.stat().st_size:,} bytes; such a file has at most {MAX_BYTES:,}")
 
 
 def _complete(folder: Path) -> Backend:
@@ -144,6 +171,9 @@ def _is_stripped(config: dict[str, Any], key: str) -> bool:
 
 def _template(backend: Backend) -> Template:
     """What the tokenizer puts around texts: seen on examples, since not every template can be read."""
+    strange = {max(backend.encode("a").ids, default=0), max(backend.encode("a", "a").ids, default=0)}
+    if max(strange) >= n_ids_of(backend):
+        raise CheckpointError(f"the tokenizer puts token {max(strange):,} around texts, which its vocabulary lacks")
     for probe in ("a", "0", ".", "的"):
         one = backend.encode(probe).special_tokens_mask
         two = backend.encode(probe, probe).special_tokens_mask

@@ -42,6 +42,12 @@ class Units:
     def __len__(self) -> int:
         return self.text.size
 
+    def with_nothing(self, tokens: Tokens) -> Units:
+        """The same and one more unit, without a token: that of the last text of `tokens`, which has none either."""
+        text, end = tokens.bounds.size - 2, tokens.ids.size
+        added = {"text": text, "starts": 0, "ends": 0, "first": end, "last": end, "special": False, "cut": False}
+        return Units(**{name: np.append(getattr(self, name), value) for name, value in added.items()})
+
     def kept(self, keep: Bool) -> Units:
         """The same units after tokens were cut off: `keep` [T] says which stay."""
         moved = np.concatenate(([0], np.cumsum(keep)))  # where each token stands among those that stay

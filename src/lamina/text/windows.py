@@ -125,25 +125,19 @@ def n_taken(tokens: Tokens, windows: Windows) -> Int64:
 
 
 def check_lengths(tokens: Tokens, *, max_tokens: int) -> None:
-    """Raise TextError for the first text that is longer than `max_tokens` tokens, special ones included."""
-    too_long = np.flatnonzero(np.diff(tokens.bounds) > max_tokens)
-    if too_long.size:
-        text = int(too_long[0])
-        count = int(tokens.bounds[text + 1] - tokens.bounds[text])
-        raise TextError(
-            f"has {count:,} tokens, more than {max_tokens:,}; long='window' reads it whole, long='truncate' cuts it",
-            row=text,
-        )
+    """Raise TextError for the texts that are longer than `max_tokens` tokens, special ones included."""
+    counts = np.diff(tokens.bounds)
+    too_long = np.flatnonzero(counts > max_tokens).tolist()
+    advice = "long='window' reads it whole, long='truncate' cuts it"
+    if too_long:
+        raise TextError.of({i: f"has {counts[i]:,} tokens, more than {max_tokens:,}; {advice}" for i in too_long})
 
 
 def check_room(tokens: Tokens, max_tokens: int) -> None:
-    """Raise TextError for the first pair that is too long and whose first string leaves no room for the second."""
+    """Raise TextError for the pairs that are too long and whose first string leaves no room for the second."""
     room = max_tokens - tokens.fixed - tokens.n_suffix
-    cramped = np.flatnonzero((tokens.counts > room) & (room < 1))
-    if cramped.size:
-        text = int(cramped[0])
-        raise TextError(
-            f"is a pair whose first text takes {int(tokens.fixed[text]):,} of {max_tokens:,} tokens and leaves no room "
-            "for the second; put the longer text second, or cut it",
-            row=text,
-        )
+    cramped = np.flatnonzero((tokens.counts > room) & (room < 1)).tolist()
+    advice = "leaves no room for the second; put the longer text second, or cut it"
+    taken = {i: f"{tokens.fixed[i]:,} of {max_tokens:,} tokens" for i in cramped}
+    if cramped:
+        raise TextError.of({i: f"is a pair whose first text takes {said} and {advice}" for i, said in taken.items()})
