@@ -10,6 +10,7 @@ import pytest
 from lamina.engine.batch import Batch, Program, Rows
 from lamina.engine.openvino import OpenVinoEngine
 from lamina.engine.reference import ReferenceEngine
+from lamina.engine.torch import TorchEngine
 from lamina.model.architecture import FAMILIES, architecture_of
 from lamina.model.config import read_config
 from lamina.model.weights import Weights, read_weights
@@ -20,7 +21,7 @@ ONE_TEXT = Batch(
 )
 
 
-@pytest.mark.parametrize("kind", [OpenVinoEngine, ReferenceEngine])
+@pytest.mark.parametrize("kind", [OpenVinoEngine, ReferenceEngine, TorchEngine])
 @pytest.mark.parametrize("layers", [(0,), (3,), (0, 5)])
 def test_a_model_whose_upper_layers_are_gone_still_gives_the_lower_ones(
     deep_bert: Path, kind: type, layers: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""Proves that every layer of BERT, in both engines, is what transformers computes in float32.
+"""Proves that every layer of BERT, in every engine, is what transformers computes in float32.
 
 The bar: relative L2 error at most 1e-5, and no number further off than 1e-4 of its layer's root mean square.
 """
@@ -64,18 +64,22 @@ def test_minilm_on_openvino_agrees_at_every_layer(minilm: Extractor, minilm_orac
     assert_every_layer_agrees(minilm, minilm_oracle, texts)
 
 
+def test_minilm_on_torch_agrees_at_every_layer(minilm_oracle: Oracle) -> None:
+    assert_every_layer_agrees(lamina.load("minilm", engine="torch", device="cpu"), minilm_oracle, real_texts())
+
+
 def test_minilm_on_the_reference_agrees_at_every_layer(minilm_reference: Extractor, minilm_oracle: Oracle) -> None:
     assert_every_layer_agrees(minilm_reference, minilm_oracle, ["", "a", *TEXTS[:8], prose(12), prose(90)])
 
 
-@pytest.mark.parametrize("engine", ["openvino", "reference"])
+@pytest.mark.parametrize("engine", ["openvino", "reference", "torch"])
 def test_twelve_random_layers_agree(deep_bert: Path, engine: str) -> None:
     assert_every_layer_agrees(
         lamina.load(deep_bert, engine=engine), load_oracle(deep_bert), [*TEXTS, *BARE, prose(3), prose(30)]
     )
 
 
-@pytest.mark.parametrize("engine", ["openvino", "reference"])
+@pytest.mark.parametrize("engine", ["openvino", "reference", "torch"])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_seed_of_other_proportions_agrees(random_bert: Callable[..., Path], engine: str, seed: int) -> None:
     odd = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 3, "intermediate_size": 17}
@@ -83,14 +87,14 @@ def test_a_seed_of_other_proportions_agrees(random_bert: Callable[..., Path], en
     assert_every_layer_agrees(lamina.load(folder, engine=engine), load_oracle(folder), [*TEXTS[:9], *BARE])
 
 
-@pytest.mark.parametrize("engine", ["openvino", "reference"])
+@pytest.mark.parametrize("engine", ["openvino", "reference", "torch"])
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "relu", "silu", "swish"])
 def test_every_activation_agrees(random_bert: Callable[..., Path], engine: str, activation: str) -> None:
     folder = random_bert(**DEEP | {"num_hidden_layers": 2}, hidden_act=activation)
     assert_every_layer_agrees(lamina.load(folder, engine=engine), load_oracle(folder), TEXTS[:6])
 
 
-@pytest.mark.parametrize("engine", ["openvino", "reference"])
+@pytest.mark.parametrize("engine", ["openvino", "reference", "torch"])
 def test_one_layer_one_head_and_sixteen_positions_agree(tiny_bert: Path, engine: str) -> None:
     assert_every_layer_agrees(lamina.load(tiny_bert, engine=engine), load_oracle(tiny_bert), [*TEXTS[:9], *BARE])
 
@@ -164,7 +168,7 @@ def test_a_words_pools_are_what_numpy_makes_of_its_pieces(minilm: Extractor, min
     assert_rows_agree(found, [[take(x[places]) for x in states] for places in pieces])
 
 
-@pytest.mark.parametrize("engine", ["openvino", "reference"])
+@pytest.mark.parametrize("engine", ["openvino", "reference", "torch"])
 def test_both_texts_of_a_pair_are_read_together_as_transformers_reads_them(deep_bert: Path, engine: str) -> None:
     oracle, model = load_oracle(deep_bert), lamina.load(deep_bert, engine=engine)
     pairs = [("the river", "a bank"), ("", "the"), (TEXTS[0], "no"), ("alone", None)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -43,6 +43,7 @@ def test_native_bfloat16_stays_close_to_float32(minilm: Extractor, native_bfloat
 numbers = st.floats(width=32, allow_nan=False, allow_infinity=False, min_value=-(2.0**120), max_value=2.0**120)
 
 
+@settings(deadline=None)  # the first example imports torch
 @given(arrays.arrays(np.float32, 8, elements=numbers))
 def test_rounding_to_bfloat16_is_that_of_torch(x: np.ndarray) -> None:
     import torch

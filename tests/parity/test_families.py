@@ -20,6 +20,7 @@ import pytest
 from lamina.engine.batch import Batch, Engine, Program, Rows
 from lamina.engine.openvino import OpenVinoEngine
 from lamina.engine.reference import ReferenceEngine
+from lamina.engine.torch import TorchEngine
 from lamina.errors import CheckpointError, WeightsError
 from lamina.model.architecture import FAMILIES, Architecture, architecture_of, family_of
 from lamina.model.checkpoint import Checkpoint
@@ -123,6 +124,7 @@ HEADS = {
 ENGINES: dict[str, Callable[[Architecture, Weights], Engine]] = {
     "reference": ReferenceEngine,
     "openvino": lambda arch, weights: OpenVinoEngine(arch, weights, precision="float32", threads=2),
+    "torch": lambda arch, weights: TorchEngine(arch, weights, precision="float32", threads=2),
 }
 
 
@@ -227,14 +229,17 @@ def test_every_layer_agrees(case: Callable[[str, str], Case], family: str, varia
     assert_parity(ENGINES[engine](arch, weights), arch, found)
 
 
+@pytest.mark.parametrize("kind", [OpenVinoEngine, TorchEngine])
 @pytest.mark.parametrize(("family", "variant"), [key for key in CONFIGS if key[1] != "tiny"])
-def test_a_text_has_the_same_bits_in_every_batch(case: Callable[[str, str], Case], family: str, variant: str) -> None:
+def test_a_text_has_the_same_bits_in_every_batch(
+    case: Callable[[str, str], Case], family: str, variant: str, kind: Callable[..., Engine]
+) -> None:
     arch, weights = read(case(family, variant).folder)
     random = np.random.default_rng(1)
     texts = [random.integers(0, arch.vocab_size, length).astype(np.int32) for length in (24, 17, 19, 24, 20, 18, 23)]
-    engine = OpenVinoEngine(arch, weights, precision="float32", threads=2)
+    engine = kind(arch, weights, precision="float32", threads=2)
     together = states(engine, arch.n_layers, texts, S=24)
-    backwards = states(OpenVinoEngine(arch, weights, precision="float32", threads=1), arch.n_layers, texts[::-1], S=24)
+    backwards = states(kind(arch, weights, precision="float32", threads=1), arch.n_layers, texts[::-1], S=24)
     alone = [states(engine, arch.n_layers, [text], S=24)[0] for text in texts]
     for b, layers in enumerate(together):
         for k, state in enumerate(layers):
