@@ -7,7 +7,7 @@ holds: -1 is the highest of them. Shapes: U units, D width of a layer, L layers 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -79,24 +79,30 @@ class Mix:
                 raise SpecError(f"layer {number} is not here: the data holds layers {', '.join(map(str, held))}")
         return numbers
 
-    def vectors(self, data: Data) -> Float32:
-        """The matrix [U, D] (`concat`: [U, L * D]) in float32; a unit without tokens is NaN."""
-        if not self.layers:
-            return np.asarray(data.combined, np.float32)
-        if not data.layers and str(self) == "-1":
-            return np.asarray(data.combined, np.float32)
+    def vectors(self, data: Data, rows: npt.NDArray[np.int64] | None = None) -> Float32:
+        """The matrix [U, D] (`concat`: [U, L * D]) in float32; a unit without tokens is NaN.
+
+        rows  only these rows, in this order; the others are never turned into float32.
+        """
+        some: Any = slice(None) if rows is None else rows
+        if not self.layers or (not data.layers and str(self) == "-1"):
+            return np.asarray(data.combined[some], np.float32)
         numbers = self.numbers(data.layers)
         if self.combine == "none":
-            return np.asarray(data.layer(numbers[0]), np.float32)
+            return np.asarray(data.layer(numbers[0])[some], np.float32)
         if self.combine == "concat":
-            return np.concatenate([np.asarray(data.layer(number), np.float32) for number in numbers], axis=1)
+            return np.concatenate([data.layer(number)[some] for number in numbers], axis=1, dtype=np.float32)
         weights = Spec(layers=self.layers, combine=self.combine).layer_weights() or (1.0,) * len(numbers)
         if len(weights) != len(numbers):
             raise SpecError(f"{len(weights)} weights for {len(numbers)} layers ({', '.join(map(str, numbers))})")
         total: Any = 0
         for number, weight in zip(numbers, weights, strict=True):
-            total = total + np.float32(weight) * np.asarray(data.layer(number), np.float32)
+            total = total + np.float32(weight) * np.asarray(data.layer(number)[some], np.float32)
         return np.asarray(total / np.float32(len(numbers)) if self.combine == "mean" else total, np.float32)
+
+    def numbered(self, held: tuple[int, ...]) -> Mix:
+        """The same with the layers' own numbers, which mean the same whatever else is held: `mean:3,4,5,6`."""
+        return self if not held else Mix(",".join(map(str, self.numbers(held))), self.combine)
 
 
 def vectors_of(data: Data, layer: Layer = -1) -> Float32:
@@ -110,6 +116,23 @@ def each_layer(data: Data) -> Iterator[tuple[str, Float32]]:
         yield str(number), np.asarray(data.layer(number), np.float32)
     if not data.layers:
         yield COMBINED, np.asarray(data.combined, np.float32)
+
+
+def mixes_of(data: Data, layers: str | int | Iterable[Layer] = "all") -> list[Mix]:
+    """Several layers or mixes, each to be looked at by itself: `all` that are held, `0,3,6`, `-4..-1`, a mix's word, or
+    a list of those. Raises SpecError for what the data does not hold, and where nothing is named."""
+    words = [layers] if isinstance(layers, str | int) else list(layers)
+    found: list[Mix] = []
+    for word in (str(word).replace(" ", "") for word in words):
+        if word == "all":
+            found += [Mix(str(number)) for number in data.layers] or [Mix("")]
+        elif ":" in word or word == COMBINED or not data.layers:
+            found.append(Mix.parse(word))
+        else:
+            found += [Mix(str(number)) for number in Mix(word, "mean").numbers(data.layers)]
+    if not found:
+        raise SpecError("no layer is named")
+    return found
 
 
 def usable(units: pa.Table, vectors: Vectors) -> Bool:

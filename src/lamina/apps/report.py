@@ -141,6 +141,13 @@ class Report:
         )
 
 
+def page_file(name: str) -> str:
+    """The text of a file of `pages/`: the HTML, CSS or JavaScript of an app's own Markup."""
+    from importlib.resources import files
+
+    return (files("lamina.apps") / "pages" / name).read_text(encoding="utf-8")
+
+
 def script_json(text: str) -> str:
     """JSON that may stand inside a <script> element: no `<`, so nothing in it can end the element."""
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
@@ -160,6 +167,7 @@ STYLE = f"""
 :root {{ --ink: {DARK["ink"]}; --faint: {DARK["faint"]}; --paper: {DARK["paper"]}; }} }}
 body {{ margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 {FONT}; }}
 main {{ max-width: 60rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; }}
+h1, h2, p, li {{ overflow-wrap: anywhere; }}
 h1 {{ font-size: 1.6rem; line-height: 1.25; margin: 0 0 .5rem; }} h2 {{ font-size: 1.15rem; margin: 2rem 0 .5rem; }}
 .summary {{ font-size: 1.1rem; }} .wide {{ overflow-x: auto; margin: 1rem 0; }}
 table {{ border-collapse: collapse; font-size: .9rem; }} caption {{ text-align: left; padding-bottom: .4rem; }}

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lamina.dataset.reader import Dataset
     from lamina.extraction.extractor import Extractor
     from lamina.spec import Spec
+    from lamina.text.source import Source
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -39,18 +40,40 @@ class Extraction:
     model: str
     revision: str | None
     engine: str
+    device: str
     precision: Any
     threads: int | None
     keep: str | None
     quiet: bool
+    errors: Any = "strict"
+    pair: str | None = None
 
     def load(self) -> Extractor:
         """The model."""
         from lamina.extraction.extractor import load
 
         return load(
-            self.model, engine=self.engine, precision=self.precision, threads=self.threads, revision=self.revision
+            self.model,
+            engine=self.engine,
+            device=self.device,
+            precision=self.precision,
+            threads=self.threads,
+            revision=self.revision,
         )
+
+    def source(self, data: str) -> Source:
+        """The file `data`, described."""
+        from lamina.text.source import Source
+
+        return Source(data, self.format, self.text, self.pair, self.words, None, self.columns, None, self.errors)
+
+    def texts(self, data: str) -> list[str] | None:
+        """Every text of the file `data`, for showing words where they stand; None of a dataset, which keeps none."""
+        from lamina.text.text import as_text
+
+        if is_dataset(data) or not self.source(data).can_be_read_twice:
+            return None
+        return [as_text(text).text for rows in self.source(data).rows() for text in rows.texts]
 
     @contextmanager
     def datasets(
@@ -59,9 +82,8 @@ class Extraction:
         """A dataset for each Spec, by its name, made by one pass over the file `data`."""
         from lamina.cli.progress import progress
         from lamina.jobs.local import run
-        from lamina.text.source import Source
 
-        source = Source(data, self.format, self.text, None, self.words, None, self.columns, None)
+        source = self.source(data)
         n_characters = source.count_characters() if source.can_be_read_twice else None
         with TemporaryDirectory(prefix="lamina-") as temporary:
             out = Path(self.keep or temporary)
@@ -93,8 +115,13 @@ def extraction_options(function: F) -> F:
                 "--text", metavar="COLUMN", help="The column that holds the text.  [default: text, or the only one]"
             ),
             click.option("--words", metavar="COLUMN", help="The column that holds ready-made words, a list."),
-            click.option("--format", help="txt, csv, tsv, jsonl or parquet.  [default: by the name]"),
-            click.option("--columns", type=Names(), help="The columns' names, where a csv or tsv has no header line."),
+            click.option("--format", help="txt, csv, tsv, jsonl, parquet, conll or conllu.  [default: by the name]"),
+            click.option(
+                "--columns", type=Names(), help="The columns' names, where a file has no header; txt: label,text."
+            ),
+            click.option(
+                "--errors", default="strict", help="Bytes that are no UTF-8: strict or replace.  [default: strict]"
+            ),
             click.option("--keep", metavar="FOLDER", help="Keep the extraction here; found there, it is used again."),
             click.option("--quiet", is_flag=True, help="No progress on stderr."),
         )
@@ -109,7 +136,7 @@ def result_options(function: F) -> F:
         (
             click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
             click.option("--report", metavar="FILE.html", help="Write one self-contained page."),
-            click.option("--chart", metavar="FILE", help="Write the chart: .svg, .png, .html or .json (Vega-Lite)."),
+            click.option("--chart", metavar="FILE", help="Write the chart: .svg, .png, .html, or .json for Vega."),
         )
     ):
         function = option(function)
@@ -119,6 +146,28 @@ def result_options(function: F) -> F:
 def command_line() -> str:
     """The command as it was typed, for a report."""
     return shlex.join(["lamina", *sys.argv[1:]])
+
+
+def facts_of(dataset: Dataset) -> dict[str, str]:
+    """What made a dataset, for a report."""
+    made = dataset.manifest.made
+    return {
+        "data": "; ".join(map(str, dataset.manifest.inputs)),
+        "spec": dataset.manifest.spec,
+        "model": f"{made.model} {made.revision or ''}".strip(),
+        "weights": f"sha256 {made.weights_sha256}",
+        "engine": f"{made.engine} {made.precision}",
+        "versions": ", ".join(f"{name} {version}" for name, version in made.versions.items()),
+    }
+
+
+def model_facts(model: Extractor) -> dict[str, str]:
+    """What a model is, for a report without a dataset."""
+    return {
+        "model": f"{model.checkpoint.name} {model.checkpoint.revision or ''}".strip(),
+        "weights": f"sha256 {model.checkpoint.weights_sha256()}",
+        "engine": f"{model.engine.name} {model.engine.precision}",
+    }
 
 
 def print_json(document: Mapping[str, Any]) -> None:

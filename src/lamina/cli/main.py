@@ -1,12 +1,14 @@
 """The front door: `lamina VERB`. Finds the verb's module when it is used, and turns every error into one sentence.
 
-Exit codes: 0 done; 1 an error; 2 the command was mistyped or asks for what does not exist; 130 interrupted.
+Exit codes: 0 done; 1 an error; 2 the command was mistyped or asks for what does not exist; 3 done, but some rows
+could not be read and are marked (`--on-error mark`); 130 interrupted; 143 terminated.
 Data goes to stdout or files, progress and errors to stderr.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib import import_module
 
@@ -15,14 +17,28 @@ import click
 from lamina.errors import LaminaError, SpecError
 
 INTERRUPTED = 130
+TERMINATED = 143  # by SIGTERM, as a queue or a container does when time is up
 
 # verb -> what --help says of it. The module is lamina.cli.VERB and is imported only when the verb is used.
 VERBS = {
     "extract": "Extract embeddings of texts into a dataset.",
+    "plan": "Say what an extraction will take: rows, bytes, memory, minutes.",
     "show": "Describe a model or a dataset.",
     "fit": "Fit a transform on a dataset's vectors: centre, whiten, remove, truncate.",
-    "verify": "Find every damaged, missing or foreign shard of a dataset.",
+    "verify": "Find every damaged, missing or foreign shard of a dataset, and repair it.",
     "export": "Write one layer of a dataset as a NumPy file.",
+    "probe": "Find the layer, pool or mix of layers that says most about a label.",
+    "search": "Find what is nearest to a query: texts, sentences, or words used alike.",
+    "answer": "Find passages that fit a question, and what in them answers it.",
+    "score": "Score generated texts against references, token by token.",
+    "map": "Draw a dataset in two dimensions, layer by layer.",
+    "attention": "Show who looks at whom, by layer and head.",
+    "lens": "Ask every layer which word it takes each token for.",
+    "trace": "Follow words in several sentences through the layers.",
+    "classify": "Train a classifier of texts on a layer, use it, score it.",
+    "tag": "Train a tagger of words on a layer, use it, score it.",
+    "compress": "Write a smaller model, and say what it costs by layer.",
+    "bench": "Measure this machine, a model on it, and what each precision costs by layer.",
 }
 
 
@@ -54,10 +70,15 @@ def cli() -> None:
     """The group itself does nothing."""
 
 
+class Terminated(BaseException):
+    """SIGTERM, raised where the program is, so that it tidies up like after an interrupt."""
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
+    signal.signal(signal.SIGTERM, _terminate)
     code = run(sys.argv[1:])
-    if code == INTERRUPTED:  # a thread may still wait for a silent pipe, and Python would wait for the thread
+    if code in (INTERRUPTED, TERMINATED):  # a thread may still wait for a silent pipe, and Python would wait for the thread
         sys.stdout.flush()
         os._exit(code)
     sys.exit(code)
@@ -74,6 +95,8 @@ def run(arguments: list[str]) -> int:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         return _said("interrupted", INTERRUPTED)
+    except Terminated:
+        return _said("terminated", TERMINATED)
     except BrokenPipeError:  # whoever read our output has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -91,6 +114,10 @@ def run(arguments: list[str]) -> int:
         kind = f"{type(error).__name__}: {error}".strip().splitlines()[0]
         return _said(f"this is a bug in Lamina ({kind}); LAMINA_TRACEBACK=1 shows where", 1)
     return code if isinstance(code, int) else 0  # what a verb left by click's Exit comes back as its code
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated
 
 
 def _said(sentence: str, code: int) -> int:

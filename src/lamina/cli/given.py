@@ -1,0 +1,41 @@
+"""Texts for the verbs that look into single texts: given on the command line, or a file that is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lamina.cli.compose import Extraction
+
+if TYPE_CHECKING:
+    from lamina.extraction.extractor import Extractor
+    from lamina.text.text import Text
+
+
+def given_texts(texts: tuple[str, ...], how: Extraction) -> tuple[list[str | Text], bool]:
+    """The texts, and whether they come from a file: one argument that is a file's name is that file."""
+    from lamina.text.text import Text
+
+    if len(texts) == 1 and (texts[0] == "-" or Path(texts[0]).is_file()):
+        found = (text for rows in how.source(texts[0]).rows() for text in rows.texts)
+        return [text for text in found if isinstance(text, str | Text)], True
+    if not texts:
+        raise click.UsageError("give a text in quotes, several of them, or a file")
+    return list(texts), False
+
+
+def fitting(texts: list[str | Text], model: Extractor) -> list[str | Text]:
+    """Those of a file's texts that fit one window; how many do not is said on stderr."""
+    from lamina.text.text import as_text
+
+    kept = []
+    for text in texts:
+        n_tokens = model.tokenizer.encode([as_text(text)]).ids.size
+        if n_tokens <= model.architecture.max_tokens:
+            kept.append(text)
+    if len(kept) < len(texts):
+        n = len(texts) - len(kept)
+        click.echo(f"{n:,} texts left out: longer than one window, {model.architecture.max_tokens:,} tokens", err=True)
+    return kept
