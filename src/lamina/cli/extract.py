@@ -4,109 +4,132 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
-from lamina.cli.options import Names, Recipe, model_options, spec_options
+from lamina.cli.asked import Asked, asked_options
 
 if TYPE_CHECKING:
     from lamina.dataset.reader import Dataset
+    from lamina.extraction.extractor import Extractor
+    from lamina.jobs.survey import Survey
+
+MARKED = 3  # the exit code where all is done but some rows, which are marked
 
 
 @click.command("extract")
-@click.argument("source", metavar="FILE")
+@asked_options
 @click.option("-o", "--out", required=True, metavar="FOLDER", help="The dataset's folder: new or empty.")
-@click.option("--text", metavar="COLUMN", help="The column that holds the text.  [default: text, or the only one]")
-@click.option("--pair", metavar="COLUMN", help="The column that holds a second text, read together with the first.")
-@click.option("--words", metavar="COLUMN", help="The column that holds ready-made words, a list, instead of --text.")
-@click.option("--spans", metavar="COLUMN", help="The column that holds [[start, end], ...] for --unit span.")
-@click.option("--format", "format_", help="txt, csv, tsv, jsonl or parquet.  [default: by the name; stdin: txt]")
-@click.option("--columns", type=Names(), help="The columns' names, where a csv or tsv has no header line.")
-@click.option("--keep", type=Names(), help="Which other columns travel along.  [default: all]")
+@click.option("--store", default="parquet", show_default=True, help="How shards are stored: parquet, arrow or lance.")
 @click.option(
-    "--recipe", "recipes", multiple=True, type=Recipe(), help="NAME: OPTIONS, for several tables from one pass."
-)
-@spec_options
-@model_options
-@click.option(
-    "--batch-tokens", type=click.IntRange(1), default=2048, show_default=True, help="Tokens computed at once."
+    "--batch-tokens", type=click.IntRange(1), help="Tokens computed at once.  [default: what suits the engine]"
 )
 @click.option("--overwrite", is_flag=True, help="Replace a dataset that is there already.")
+@click.option("--append", is_flag=True, help="Let the texts of FILE come to those that a finished dataset holds.")
+@click.option("--add", is_flag=True, help="Let --layers come to those that a finished dataset of FILE holds.")
+@click.option("--dry-run", is_flag=True, help="Only say what it will take, as lamina plan does.")
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a sentence.")
 def command(
-    source: str,
     out: str,
-    text: str | None,
-    pair: str | None,
-    words: str | None,
-    spans: str | None,
-    format_: str | None,
-    columns: tuple[str, ...] | None,
-    keep: tuple[str, ...] | None,
-    recipes: tuple[tuple[str, str], ...],
-    model: str,
-    revision: str | None,
-    engine: str,
-    precision: Any,
-    threads: int | None,
-    batch_tokens: int,
+    store: Any,
+    batch_tokens: int | None,
     overwrite: bool,
+    append: bool,
+    add: bool,
+    dry_run: bool,
     quiet: bool,
     as_json: bool,
-    **spec_values: Any,
+    **values: Any,
 ) -> None:
     """Extract embeddings of the texts in FILE into a dataset.
 
     FILE is a .txt (a text a line), .csv, .tsv, .jsonl or .parquet file, or - for standard input. Every other
     column travels along. Layer 0 is the embedding layer's output, 1 to n the encoder layers, -1 the last one.
 
+    An interrupted job goes on where it was when the same command is given again; a finished one is left as it is.
+
     \b
     lamina extract reviews.csv -o reviews/ --text review
     lamina extract reviews.csv -o words/ --text review --unit word --layers -4..-1 --combine mean
     cat lines.txt | lamina extract - -o lines/
     lamina extract reviews.csv -o both/ --recipe "texts: pool=cls" --recipe "words: unit=word layers=-4..-1"
+    lamina extract more.csv -o reviews/ --text review --append
+    lamina extract reviews.csv -o some/ --text review --layers 3 --add
     """
+    from lamina.cli.plan import say_plan
     from lamina.cli.progress import progress
-    from lamina.extraction.extractor import load
     from lamina.jobs.local import run
-    from lamina.spec import Spec
-    from lamina.text.source import Source
 
-    specs = {"": Spec.of(**spec_values)}
-    if recipes:
-        if any(
-            _was_given(name) for name in ("layers", "unit", "pool", "combine", "special", "normalize", "dims", "prompt")
-        ):
-            raise click.UsageError("with --recipe, what to extract is said in each recipe")
-        shared = {name: spec_values[name] for name in ("long", "max_tokens", "stride", "overlap", "dtype")}
-        specs = {name: replace(Spec.parse(words), **shared) for name, words in recipes}
-    described = Source(source, format_, text, pair, words, spans, columns, keep)
-    # Finds every broken row before the work begins, and how much there is.
-    n_characters = described.count_characters() if described.can_be_read_twice else None
-    extractor = load(model, engine=engine, precision=precision, threads=threads, revision=revision)
-    if extractor.engine.faster and not quiet and sys.stderr.isatty():
-        click.echo(f"this machine computes {extractor.engine.faster} natively: --precision auto is faster", err=True)
-    with progress(n_characters, quiet=quiet) as seen:
+    asked = Asked.of(values)
+    if dry_run:
+        say_plan(asked, out, as_json=as_json)
+        return
+    watched = not quiet and sys.stderr.isatty()
+    # Finds every broken row before the work begins, and how much there is; a job that goes on has done so.
+    found = _surveyed(asked) if watched or not _is_begun(out, asked) else None
+    extractor = asked.load()
+    if not quiet:
+        _say_engine(asked.engine, extractor)
+        _warn(asked, found, extractor, out)
+    with progress(found.n_characters if found else None, quiet=quiet) as seen:
         datasets = run(
-            described, Path(out), extractor, specs, batch_tokens=batch_tokens, overwrite=overwrite, on_batch=seen
-        )
+            asked.source, Path(out), extractor, asked.specs, store=store,
+            batch_tokens=batch_tokens, overwrite=overwrite, append=append, add=add, on_error=asked.on_error,
+            on_batch=seen,
+        )  # fmt: skip
     if as_json:
         made = [{"folder": str(one.folder), "manifest": one.manifest.json()} for one in datasets.values()]
         rates = {"seconds": seen.seconds, "tokens_per_second": seen.n_tokens / seen.seconds}
         click.echo(json.dumps({"datasets": made, **rates}))
-        return
-    for dataset in datasets.values():
-        _say(dataset)
-    click.echo(f"{seen.seconds:.1f} s on {extractor.engine.name} {extractor.engine.precision}: {seen.rate()}")
+    else:
+        for dataset in datasets.values():
+            _say(dataset)
+        if seen.n_tokens == 0 and any(len(dataset) for dataset in datasets.values()):
+            click.echo("all of it was there already")
+            seen.n_texts = 0
+        click.echo(f"{seen.seconds:.1f} s on {extractor.engine.name} {extractor.engine.precision}: {seen.rate()}")
+    if n_marked := max(dataset.manifest.statuses.get("error", 0) for dataset in datasets.values()):
+        said = "one text" if n_marked == 1 else f"{n_marked:,} texts"
+        click.echo(f"lamina: {said} could not be read: status error, and the column error says why", err=True)
+        click.get_current_context().exit(MARKED)
 
 
-def _was_given(name: str) -> bool:
-    return click.get_current_context().get_parameter_source(name) == ParameterSource.COMMANDLINE
+def _say_engine(asked: str, extractor: Extractor) -> None:
+    """What a user may not expect of the engine, on stderr."""
+    engine = extractor.engine
+    if asked == "transformers":
+        click.echo("the bridge to transformers is slower than Lamina's own engines", err=True)
+    if asked == "auto" and engine.name.startswith("torch"):
+        click.echo(f"a GPU is there: computing on {engine.name}", err=True)
+    if engine.faster and sys.stderr.isatty():
+        click.echo(f"this machine computes {engine.faster} natively: --precision auto is faster", err=True)
+
+
+def _surveyed(asked: Asked) -> Survey | None:
+    """How much there is; None where it comes once."""
+    from lamina.jobs.inputs import rows_in
+    from lamina.jobs.survey import survey
+
+    return survey(rows_in(asked.source, on_error=asked.on_error)) if asked.source.can_be_read_twice else None
+
+
+def _is_begun(out: str, asked: Asked) -> bool:
+    from lamina.dataset.manifest import FILE
+
+    return all((Path(out) / name / FILE).is_file() for name in asked.specs)
+
+
+def _warn(asked: Asked, found: Survey | None, extractor: Extractor, out: str) -> None:
+    """Say it where the disk will be full, or nearly so large a dataset is not what was meant."""
+    from lamina.jobs.estimate import estimate, may_be_large, warning
+
+    if found is not None and may_be_large(found, extractor.plan(asked.specs)):
+        said = warning(estimate(found, extractor, asked.specs, timed=False), Path(out))
+        if said:
+            click.echo(f"lamina: {said}", err=True)
 
 
 def _say(dataset: Dataset) -> None:

@@ -9,13 +9,15 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from lamina.dataset.durable import write_whole
 from lamina.dataset.manifest_kinds import check_kinds
 from lamina.embeddings import COMBINED, layer_column
 from lamina.errors import DatasetError
 from lamina.spec import Dtype, Spec
+
+Store = Literal["parquet", "arrow", "lance"]
 
 FORMAT = "lamina-dataset"
 VERSION = 1
@@ -91,6 +93,7 @@ class Made:
     versions: dict[str, str]
     recipe_sha256: str | None = None  # of the sentence-transformers recipe, where the pool is `model`
     config_sha256: str | None = None
+    calibration_sha256: str | None = None  # of the 8-bit ranges, where the precision is `int8`
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -110,6 +113,7 @@ class Manifest:
     layers     numbers of the layers, in the order of their columns; where they are combined, what went into it.
     width      D of a vector column.
     travelled  the units table's columns that came along from the input.
+    store      how its shards are stored.
     inputs     what it was made of, in order; each but the first was appended.
     idf        where the pool is `idf`: the number of texts it was fitted on, and the sha256 of idf.npy.
     statuses   how many rows have each status (ok, empty, dropped, cut).
@@ -120,6 +124,7 @@ class Manifest:
     layers: tuple[int, ...]
     width: int
     made: Made
+    store: Store = "parquet"
     inputs: tuple[Input, ...] = (Input(0),)
     travelled: tuple[str, ...] = ()
     idf: dict[str, Any] | None = None
@@ -176,7 +181,7 @@ class Manifest:
 
     def differences(self, other: Manifest, *, inputs: bool = True) -> list[str]:
         """What was asked for or used in `other` and not here, that may change a number; empty where nothing was."""
-        pairs = {name: (getattr(self, name), getattr(other, name)) for name in ("spec", "layers", "width")}
+        pairs = {name: (getattr(self, name), getattr(other, name)) for name in ("spec", "layers", "width", "store")}
         differing = [f"{name} was {old} and is {new}" for name, (old, new) in pairs.items() if old != new]
         differing += self.made.differences(other.made)
         if inputs and [one.identity for one in self.inputs] != [one.identity for one in other.inputs]:

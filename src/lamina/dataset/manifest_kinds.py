@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 MAX_WIDTH = 1 << 24  # numbers in a vector: 513 layers of 16,384 side by side are half of it
-SHARD_NAME = re.compile(r"part-\d{5,}-[0-9a-f]{8}\.parquet", re.ASCII)
+SHARD_NAME = re.compile(r"part-\d{5,}-[0-9a-f]{8}\.(parquet|arrow|lance)", re.ASCII)
 
 
 def check_kinds(found: dict[str, Any]) -> None:
@@ -46,6 +46,7 @@ def _dict_of(is_kind: Callable[[object], bool]) -> Callable[[object], bool]:
 # What each value of the file must be. A name that is lacking is a KeyError, one too many a TypeError of the dataclass.
 _KINDS: dict[str, Callable[[object], bool]] = {
     "spec": _is_text,
+    "store": lambda value: value in ("parquet", "arrow", "lance"),
     "layers": _list_of(_is_count),
     "width": lambda value: type(value) is int and 0 < value <= MAX_WIDTH,
     "made": lambda value: isinstance(value, dict),
@@ -64,6 +65,7 @@ _MADE_KINDS: dict[str, Callable[[object], bool]] = {
     "revision": _is_text_or_none,
     "recipe_sha256": _is_text_or_none,
     "config_sha256": _is_text_or_none,
+    "calibration_sha256": _is_text_or_none,
     "versions": _dict_of(_is_text),
 }
 _SHARD_KINDS: dict[str, Callable[[object], bool]] = {

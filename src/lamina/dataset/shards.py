@@ -11,6 +11,8 @@ from typing import BinaryIO, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lamina.dataset.arrow_shards import Arrow
+from lamina.dataset.lance_shards import Lance
 from lamina.dataset.manifest import SHARDS, Shard
 from lamina.embeddings import vector_columns
 from lamina.errors import DatasetError
@@ -73,10 +75,10 @@ class Parquet:
             yield _OpenParquet(file)
 
 
-FORMATS: dict[str, ShardFormat] = {".parquet": Parquet()}  # by the suffix of a shard's name
+FORMATS: dict[str, ShardFormat] = {".parquet": Parquet(), ".arrow": Arrow(), ".lance": Lance()}  # by a name's suffix
 
 
-def shard_name(number: int, fingerprint: str, suffix: str = ".parquet") -> str:
+def shard_name(number: int, fingerprint: str, suffix: str) -> str:
     """The name of a job's shard. In the order of their names, shards are in the order of the input."""
     return f"part-{number:05d}-{fingerprint}{suffix}"
 

@@ -27,7 +27,7 @@ from lamina.errors import DatasetError
 
 SHARD_BYTES = 128 << 20  # of vectors, about, in one shard
 SHARD_TOKENS = 2_000_000  # of its texts, about: what an interruption may cost (minutes), and bounds the texts held
-SUFFIX = ".parquet"
+TOKEN_BYTES = 64  # of a row's strings that count as much as a token: what travels along is held, too
 WHOLE = ("text", "pair")  # units of which every text has a row
 
 Int64 = npt.NDArray[np.int64]
@@ -52,7 +52,7 @@ class DatasetWriter:
         row_bytes = manifest.width * np.dtype(manifest.dtype).itemsize * len(manifest.vector_columns)
         self._full = max(1, shard_bytes // row_bytes)  # rows
         self._held: list[pa.Table] = []
-        self._n_rows = self._n_tokens = 0  # held
+        self._n_rows = self._n_tokens = 0  # held; with long strings counted as tokens
         self._n_texts = manifest.n_texts  # that have ended, on disk or held
         self._open = 0  # the text of the last row held
         self._schema: pa.Schema | None = None  # of the shards on disk
@@ -102,13 +102,13 @@ class DatasetWriter:
         self._held.append(table)
         if table.num_rows:
             self._n_rows += table.num_rows
-            self._n_tokens += pc.sum(table.column("n_tokens")).as_py()
+            self._n_tokens += int(_costs(table).sum())
             self._open = table.column("text_id")[-1].as_py()
 
     def _end(self, table: pa.Table) -> int | None:
         """Where in a table the shard ends that is being filled; None where it does not."""
         ids = _text_ids(table)
-        tokens = self._n_tokens + np.cumsum(table.column("n_tokens").to_numpy())
+        tokens = self._n_tokens + np.cumsum(_costs(table))
         if self._n_rows >= self._full or self._n_tokens >= self._shard_tokens:
             text = self._open  # what is held fills it: it ends with that text
         else:
@@ -132,8 +132,9 @@ class DatasetWriter:
         self._check_schema(table.schema)
         ids = _text_ids(table)
         n_texts = self._n_texts if last or not ids.size else int(ids[-1]) + (not is_open)
-        name = shard_name(len(before.shards), before.fingerprint(before.input_of(before.n_texts)), SUFFIX)
-        written = write_whole(self._folder / SHARDS / name, lambda file: FORMATS[SUFFIX].write(table, file))
+        suffix = f".{before.store}"
+        name = shard_name(len(before.shards), before.fingerprint(before.input_of(before.n_texts)), suffix)
+        written = write_whole(self._folder / SHARDS / name, lambda file: FORMATS[suffix].write(table, file))
         n_open = int(ids.size - np.searchsorted(ids, ids[-1])) if is_open else 0
         shard = Shard(name, table.num_rows, written.n_bytes, written.sha256, n_texts - before.n_texts, n_open)
         self._statuses.update(_counts(table))
@@ -201,6 +202,15 @@ class DatasetWriter:
 def one_table(parts: Sequence[pa.Table]) -> pa.Table:
     """Tables laid end to end in one piece: where the pieces of one meet would show in its file."""
     return pa.concat_tables(parts, promote_options="default").combine_chunks()
+
+
+def _costs(table: pa.Table) -> Int64:
+    """What each row counts towards a shard's tokens, [N]: its tokens, or its strings where those are long."""
+    n_bytes = np.zeros(table.num_rows, np.int64)
+    for column in table.columns:
+        if any(is_kind(column.type) for is_kind in (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary)):
+            n_bytes += pc.fill_null(pc.binary_length(column), 0).to_numpy()
+    return np.maximum(table.column("n_tokens").to_numpy(), n_bytes // TOKEN_BYTES)
 
 
 def _text_ids(table: pa.Table) -> Int64:

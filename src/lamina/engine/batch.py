@@ -81,6 +81,7 @@ class Engine(Protocol):
     batch_tokens: int  # how many tokens a batch should hold, where nobody says otherwise
     packs: bool  # computes no padding, so that a batch may hold sequences of any lengths
     libraries: tuple[str, ...]  # the packages whose versions its numbers depend on
+    calibration_sha256: str | None  # of the ranges that its numbers depend on, where it multiplies in 8 bits
 
     def run(self, program: Program, batches: Iterable[Batch]) -> Generator[Reduced]:
         """The reduced layers of each batch, in order. Arrays are valid until the next one is asked for."""

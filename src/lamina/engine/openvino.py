@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Generator, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -27,6 +28,7 @@ from lamina.model.encoder import states
 from lamina.model.weights import Weights
 
 GRAPHS_KEPT = 4  # each holds the weights once more, packed for the machine
+HEARD = 100  # milliseconds between two moments in which Python can hear a signal while a batch is computed
 REQUESTS = 2  # one runs while the other's results are taken and its next batch is made
 
 # precision -> what the CPU must be able to do, as OpenVINO calls it
@@ -81,6 +83,7 @@ class OpenVinoEngine:
         # What is not multiplied in 8 bits is computed in bfloat16 where that is native, as it costs no more exactness.
         self._type = TYPES[precision if precision != "int8" else "bfloat16" if "bfloat16" in native else "float32"]
         self._arch, self._weights, self._calibration = arch, weights, calibration
+        self.calibration_sha256 = calibration.sha256 if calibration else None
         self._graphs: OrderedDict[Program | int, Compiled] = OrderedDict()
 
     @property
@@ -104,7 +107,9 @@ class OpenVinoEngine:
                 graph.idle.append(at_work.popleft()[0])
         finally:
             for request, _ in at_work:  # left early: the machine still reads the batches
-                request.wait()
+                request.cancel()
+                with suppress(RuntimeError):  # that it was cancelled
+                    request.wait()
 
     def attention(self, layers: tuple[int, ...], batch: Batch) -> AttentionWeights:
         graph = self.compiled(max(layers))
@@ -131,7 +136,10 @@ class OpenVinoEngine:
             taken = compiled.get_property("INFERENCE_PRECISION_HINT")
             if taken != self._type:
                 raise EngineError(f"OpenVINO took {taken} where {self._type} was asked for, on {self.cpu}")
-            self._graphs[program] = Compiled(compiled, deque())
+            requests = deque(
+                compiled.create_infer_request() for _ in range(REQUESTS)
+            )  # later it would wait for one at work
+            self._graphs[program] = Compiled(compiled, requests)
         self._graphs.move_to_end(program)
         while len(self._graphs) > GRAPHS_KEPT:
             self._graphs.popitem(last=False)
@@ -222,6 +230,8 @@ def _rectangle(rows: Rows) -> Int32:
 
 
 def _result(request: Any, program: Program) -> Reduced:
+    while not request.wait_for(HEARD):
+        pass
     request.wait()
     L = len(program.layers)
     return tuple(

@@ -46,6 +46,7 @@ class ReferenceEngine:
     ) -> None:
         self.precision = precision
         self._arch, self._weights, self._calibration = arch, weights, calibration
+        self.calibration_sha256 = calibration.sha256 if calibration else None
 
     def run(self, program: Program, batches: Iterable[Batch]) -> Generator[Reduced]:
         for batch in batches:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import torch
@@ -106,16 +105,35 @@ def wait_for(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
-@contextmanager
-def float32_products(precision: Precision) -> Iterator[None]:
-    """Products of float32 matrices in float32, or in TF32 where that is the precision, whatever the process has set."""
-    backends: Any = torch.backends
-    flags = (backends.cuda.matmul, backends.mkldnn.matmul)
-    before = [flag.fp32_precision for flag in flags]
-    try:
-        for flag in flags:
-            flag.fp32_precision = "tf32" if precision == "tf32" and flag is flags[0] else "ieee"
-        yield
-    finally:
-        for flag, was in zip(flags, before, strict=True):
-            flag.fp32_precision = was
+class Float32Products:
+    """Products of float32 matrices in float32, or in TF32 where that is the precision, while anybody is inside.
+
+    torch says it for a whole process, which has it back as it was when the last run has left.
+    """
+
+    def __init__(self, precision: Precision) -> None:
+        backends: Any = torch.backends
+        self._flags = {
+            backends.cuda.matmul: "tf32" if precision == "tf32" else "ieee",
+            backends.mkldnn.matmul: "ieee",
+        }
+        self._before: dict[Any, str] = {}
+        self._n_inside = 0
+        self._lock = Lock()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._n_inside += 1
+            if self._n_inside == 1:
+                self._before = {flag: flag.fp32_precision for flag in self._flags}
+                self._set(self._flags)
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._n_inside -= 1
+            if self._n_inside == 0:
+                self._set(self._before)
+
+    def _set(self, values: dict[Any, str]) -> None:
+        for flag, value in values.items():
+            flag.fp32_precision = value

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from lamina.engine.batch import AttentionWeights, Batch, Precision, Program, Reduced
 from lamina.engine.torch_devices import (
     DTYPES,
+    Float32Products,
     checked_precision,
     device_name,
-    float32_products,
     found_devices,
     native_precision,
     wait_for,
@@ -53,6 +53,7 @@ class TransformersEngine:
     precisions: tuple[Precision, ...] = tuple(DTYPES)
     libraries: tuple[str, ...] = ("transformers", "torch")
     packs = True
+    calibration_sha256: str | None = None
 
     def __init__(
         self,
@@ -70,6 +71,7 @@ class TransformersEngine:
         self.faster: Precision | None = native if self.precision == "float32" != native else None
         self.name = f"transformers {device_name(first)}"
         self.threads = threads
+        self._float32_products = Float32Products(self.precision)
         self._one_by_one = first.type == "cpu"
         self.batch_tokens = CPU_TOKENS if self._one_by_one else GPU_TOKENS
         dtype = DTYPES[self.precision]
@@ -82,13 +84,13 @@ class TransformersEngine:
         self._workers = Workers(devices * (threads if self._one_by_one else 1))
 
     def run(self, program: Program, batches: Iterable[Batch]) -> Generator[Reduced]:
-        with float32_products(self.precision):
+        with self._float32_products:
             yield from self._workers.in_order(lambda device, batch: self._reduced(device, program, batch), batches)
 
     def attention(self, layers: tuple[int, ...], batch: Batch) -> AttentionWeights:
         if not self._gives_attention:
             raise EngineError(f"{self.architecture.family} gives no attention weights between all tokens")
-        with float32_products(self.precision):
+        with self._float32_products:
             return self._workers.call(lambda device, batch: self._seen(device, layers, batch), batch).result()
 
     def _reduced(self, device: torch.device, program: Program, batch: Batch) -> Reduced:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
-from lamina.dataset.manifest import Input, Made, Manifest
+from lamina.dataset.manifest import Input, Made, Manifest, Store
 from lamina.dataset.reader import Dataset, open_dataset
 from lamina.dataset.writer import SHARD_BYTES
 from lamina.errors import DatasetError, SpecError
@@ -45,6 +46,7 @@ def extract(
     normalize: bool = False,
     prompt: str | None = None,
     dtype: Dtype = "float16",
+    store: Store = "parquet",
     batch_tokens: int | None = None,
     overwrite: bool = False,
     append: bool = False,
@@ -58,6 +60,8 @@ def extract(
     out      the dataset's folder: new or empty, or with `overwrite`, `append` or `add` a dataset.
     model    a name, a folder, or what `lamina.load` gave.
     text, format, columns, keep, errors   how to read the file: see `lamina.text.source.Source`.
+    store    how the shards are stored: `parquet` (any tool reads it), `arrow` (written and mapped at the disk's speed) or
+             `lance` (single rows read by themselves; an extra).
     on_error   a row that cannot be read or tokenized: `stop` raises, `mark` keeps it with the status `error`, the
                reason in the column `error`, and NaN.
     append   the texts come to those that a finished dataset holds; all else must be as it was made.
@@ -76,7 +80,7 @@ def extract(
         raise SpecError("text, format, columns, keep and errors say how to read a path; this source is none")
     extractor = model if isinstance(model, Extractor) else load(model)
     return run(
-        source, Path(out), extractor, {"": spec},
+        source, Path(out), extractor, {"": spec}, store=store,
         batch_tokens=batch_tokens, overwrite=overwrite, append=append, add=add, on_error=on_error,
     )[""]  # fmt: skip
 
@@ -87,6 +91,7 @@ def extract_views(
     specs: Mapping[str, Spec],
     *,
     model: str | Path | Extractor = "minilm",
+    store: Store = "parquet",
     batch_tokens: int | None = None,
     overwrite: bool = False,
     append: bool = False,
@@ -103,7 +108,7 @@ def extract_views(
         source = Source(str(source))
     extractor = model if isinstance(model, Extractor) else load(model)
     return run(
-        source, Path(out), extractor, specs,
+        source, Path(out), extractor, specs, store=store,
         batch_tokens=batch_tokens, overwrite=overwrite, append=append, add=add, on_error=on_error,
     )  # fmt: skip
 
@@ -114,6 +119,7 @@ def run(
     extractor: Extractor,
     specs: Mapping[str, Spec],
     *,
+    store: Store = "parquet",
     batch_tokens: int | None = None,
     overwrite: bool = False,
     append: bool = False,
@@ -133,7 +139,9 @@ def run(
     check_apart(source, out)
     read = given(twice(source) if any(spec.pool == "idf" for spec in specs.values()) else source)
     made = made_by(extractor)
-    wanted = {name: _manifest(made, view, read.described) for name, view in plan.views.items()}
+    if store not in get_args(Store):
+        raise SpecError(f"store must be one of {', '.join(get_args(Store))}, not {store!r}")
+    wanted = {name: _manifest(made, view, read.described, store) for name, view in plan.views.items()}
     held = {out / name: check_target(out / name, manifest, how) for name, manifest in wanted.items()}
     idf = idf_for(read, specs.values(), extractor, held, on_error=on_error)
     rows = rows_in(read.texts, on_error=on_error)
@@ -170,6 +178,6 @@ def _inputs(read: Given, manifests: Sequence[Manifest], how: How, out: Path) -> 
     return [replace(read, described=first.inputs[-1])]
 
 
-def _manifest(made: Made, view: View, read: Input) -> Manifest:
+def _manifest(made: Made, view: View, read: Input, store: Store) -> Manifest:
     made = replace(made, recipe_sha256=view.recipe.sha256 if view.recipe else None)
-    return Manifest(spec=str(view.spec), layers=view.layers, width=view.width, made=made, inputs=(read,))
+    return Manifest(spec=str(view.spec), layers=view.layers, width=view.width, made=made, store=store, inputs=(read,))

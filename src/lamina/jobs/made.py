@@ -22,5 +22,6 @@ def made_by(extractor: Extractor) -> Made:
         engine=extractor.engine.name,
         precision=extractor.engine.precision,
         versions={name: version(name) for name in ("lamina", *extractor.engine.libraries, *LIBRARIES)},
+        calibration_sha256=extractor.engine.calibration_sha256,
         config_sha256=hashlib.sha256(extractor.checkpoint.config_path.read_bytes()).hexdigest(),
     )
