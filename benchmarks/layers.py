@@ -1,94 +1,108 @@
-"""Which layer is best for what? Linear probes on the frozen layers of a model, on public data, and a picture.
+"""Which layer is best for what? `lamina.apps.probe` on public data, a table, and a picture.
 
-    python benchmarks/layers.py [--model minilm] [--data FOLDER] [--out docs/layers] [--redraw]
+    python benchmarks/layers.py [--model minilm] [--data FOLDER] [--tasks TREC ...] [--out docs/layers] [--redraw]
 
-For each task and each layer: word vectors (parts of speech) or mean-pooled text vectors (the others), standardised, and
-a logistic regression trained on the training part and scored once on the test part. Retrieval needs no training:
-it asks for the paragraph that answers a question, by cosine. Baselines: the most frequent tag of each word (words
-not seen in training: the most frequent tag), and the most frequent class. Prints a table and one JSON line; writes
-OUT.svg and benchmarks/results/layers.json.
+For each task: every layer and mix (mean-pooled), fitted on the training part and scored on the test part; and what the
+probe chooses by cross-validation on the training part alone, scored on the test part once: how much is lost by not
+having looked? Retrieval needs no training: it asks for the paragraph that answers a question, by cosine. Baselines: the
+commonest class; of words, the commonest tag of each. Prints a table and one JSON line; writes OUT.svg and
+benchmarks/results/layers.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
-import re
-from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 import lamina
+from lamina.apps.probe import answer
+from lamina.apps.probe_ask import ask
+from lamina.apps.probe_chart import short_name
+from lamina.text.source import Source
+from lamina.text.text import as_text
 
 HERE = Path(__file__).parent
-N_TRAIN = 20_000  # words or texts, at most, that a probe is trained on
+DRAWN = {"parts of speech": "UD", "sentiment": "SST-2", "question type": "TREC", "retrieval": "XQuAD"}
+Labelled = list[tuple[str, str | lamina.Text]]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="minilm")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("LAMINA_DATA", HERE / "../../shared/data")))
+    parser.add_argument("--tasks", nargs="*", help="only these, nothing is written")
     parser.add_argument("--out", type=Path, default=HERE / "../docs/layers")
     parser.add_argument("--redraw", action="store_true", help="only draw the results that are stored")
     arguments = parser.parse_args()
+    stored = HERE / "results" / "layers.json"
     if arguments.redraw:
-        draw(json.loads((HERE / "results" / "layers.json").read_text())["tasks"], arguments.out.with_suffix(".svg"))
+        draw(json.loads(stored.read_text())["tasks"], arguments.out.with_suffix(".svg"))
         return
     model = lamina.load(arguments.model)
-    tasks = {
-        "parts of speech": parts_of_speech(model, arguments.data / "ud_english_ewt"),
-        "sentiment": texts(model, arguments.data / "sentences", "stsa.binary.train", "stsa.binary.test"),
-        "question type": texts(model, arguments.data / "sentences", "TREC.train.all", "TREC.test.all"),
-        "retrieval": retrieval(model, arguments.data / "xquad" / "xquad.en.json"),
-    }
-    report(tasks)
+    sentences, banking = arguments.data / "sentences", arguments.data / "banking77"
+    made = {
+        "UD": lambda: words(model, arguments.data / "ud_english_ewt"),
+        "SST-2": lambda: texts(model, lines(sentences / "stsa.binary.train"), lines(sentences / "stsa.binary.test")),
+        "TREC": lambda: texts(model, lines(sentences / "TREC.train.all"), lines(sentences / "TREC.test.all")),
+        "SUBJ": lambda: texts(model, *tenth_held_out(lines(sentences / "subj.all"))),
+        "MR": lambda: texts(model, *tenth_held_out(lines(sentences / "rt-polarity.all"))),
+        "Banking77": lambda: texts(model, *(rows(banking / f"{part}.csv") for part in ("train", "test"))),
+        "XQuAD": lambda: retrieval(model, arguments.data / "xquad" / "xquad.en.json"),
+    }  # fmt: skip
+    tasks = {}
+    for name in arguments.tasks or made:
+        tasks[name] = made[name]()
+        report(name, tasks[name])
     results = {"model": arguments.model, "tasks": tasks}
-    (HERE / "results").mkdir(exist_ok=True)
-    (HERE / "results" / "layers.json").write_text(json.dumps(results, indent=1) + "\n")
-    draw(tasks, arguments.out.with_suffix(".svg"))
+    if not arguments.tasks:
+        stored.write_text(json.dumps(results, indent=1) + "\n")
+        draw(tasks, arguments.out.with_suffix(".svg"))
     print(json.dumps(results))
 
 
-def parts_of_speech(model: lamina.Extractor, folder: Path) -> dict[str, object]:
-    """Universal tags of the words of UD English EWT: trained on its dev part, scored on its test part."""
-    vectors, tags, words = {}, {}, {}
-    for part in ("dev", "test"):
-        sentences = conllu(folder / f"en_ewt-ud-{part}.conllu")
-        given = [lamina.Text.of_words([word for word, _ in sentence]) for sentence in sentences]
-        vectors[part] = model.extract(given, unit="word", layers="all")
-        tags[part] = np.array([tag for sentence in sentences for _, tag in sentence])
-        words[part] = [word for sentence in sentences for word, _ in sentence]
-    return {
-        "scores": [
-            probe(vectors["dev"].layer(k), tags["dev"], vectors["test"].layer(k), tags["test"])
-            for k in vectors["dev"].layers
-        ],
-        "baseline": most_frequent_tag(words["dev"], tags["dev"], words["test"], tags["test"]),
-        "baseline_is": "the most frequent tag of each word",
-        "n_train": len(tags["dev"]),
-        "n_test": len(tags["test"]),
-    }
+def words(model: lamina.Extractor, folder: Path) -> dict[str, object]:
+    """Universal tags of the words of UD English EWT: fitted on its dev part, scored on its test part."""
+    tags: list[str] = []
+    parts: list[str] = []
+    given: list[lamina.Text] = []
+    for part, kind in (("dev", "train"), ("test", "test")):
+        for group in Source(str(folder / f"en_ewt-ud-{part}.conllu")).rows():
+            given += [as_text(text) for text in group.texts]
+            of_words = [tag for of_text in group.columns["tags"].to_pylist() for tag in json.loads(of_text)]
+            tags += of_words
+            parts += [kind] * len(of_words)
+    return probed(model.extract(given, unit="word"), tags, parts)
 
 
-def texts(model: lamina.Extractor, folder: Path, train: str, test: str) -> dict[str, object]:
-    """A label for each text: a line holds it, then the text."""
-    parts = {name: [line.split(" ", 1) for line in lines(folder / name)] for name in (train, test)}
-    labels = {name: np.array([label for label, _ in part]) for name, part in parts.items()}
-    vectors = {name: model.extract([text for _, text in part]) for name, part in parts.items()}
-    most = Counter(labels[train].tolist()).most_common(1)[0][0]
+def texts(model: lamina.Extractor, train: Labelled, test: Labelled) -> dict[str, object]:
+    labels, given = zip(*train, *test, strict=True)
+    parts = ["train"] * len(train) + ["test"] * len(test)
+    return probed(model.extract(given), list(labels), parts)
+
+
+def probed(emb: lamina.Embeddings, labels: Sequence[str], parts: Sequence[str]) -> dict[str, object]:
+    """Every row's score on the test part, and the score there of what cross-validation on the training part chooses."""
+    quick = {"control": False, "curve": False}
+    looked = answer(ask({"mean": emb}, labels, split=["dev" if part == "test" else part for part in parts]), **quick)
+    chosen = answer(ask({"mean": emb}, labels, split=parts), **quick)
+    scores = {short_name(row): row.score for row in looked.rows}
+    name = "majority" if looked.unit == "text" else "commonest label of each word"
     return {
-        "scores": [
-            probe(vectors[train].layer(k), labels[train], vectors[test].layer(k), labels[test])
-            for k in vectors[train].layers
-        ],
-        "baseline": float(np.mean(labels[test] == most)),
-        "baseline_is": "the most frequent class",
-        "n_train": len(labels[train]),
-        "n_test": len(labels[test]),
+        "scores": [row.score for row in looked.rows if row.combine == "none"],
+        "mixes": {short_name(row): row.score for row in looked.rows if row.combine != "none"},
+        "chosen": {"row": short_name(chosen.best), "cross_validated": chosen.best.score, "test": chosen.test.score},
+        "best_minus_chosen": max(scores.values()) - chosen.test.score,
+        "baseline": looked.baselines[name],
+        "baseline_is": name,
+        "baselines": dict(looked.baselines),
+        "n_train": chosen.n,
+        "n_test": chosen.test.n,
     }
 
 
@@ -114,43 +128,30 @@ def retrieval(model: lamina.Extractor, path: Path) -> dict[str, object]:
     }
 
 
-def probe(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray) -> float:
-    """Accuracy of a logistic regression on standardised vectors."""
-    some = np.random.default_rng(0).permutation(len(train))[:N_TRAIN]
-    scale = StandardScaler().fit(train[some])
-    fitted = LogisticRegression(C=0.1, max_iter=200).fit(scale.transform(train[some]), train_labels[some])
-    return float(fitted.score(scale.transform(test), test_labels))
+def lines(path: Path) -> Labelled:
+    """A line holds a label, then the text."""
+    found = path.read_bytes().decode("utf-8", errors="replace").split("\n")
+    return [(label, text) for label, text in (line.split(" ", 1) for line in found if line.strip())]
 
 
-def most_frequent_tag(words: list[str], tags: np.ndarray, test_words: list[str], test_tags: np.ndarray) -> float:
-    seen: dict[str, Counter[str]] = defaultdict(Counter)
-    for word, tag in zip(words, tags.tolist(), strict=True):
-        seen[word.lower()][tag] += 1
-    most = Counter(tags.tolist()).most_common(1)[0][0]
-    guesses = [seen[word.lower()].most_common(1)[0][0] if word.lower() in seen else most for word in test_words]
-    return float(np.mean(np.array(guesses) == test_tags))
+def rows(path: Path) -> Labelled:
+    with path.open(newline="", encoding="utf-8") as file:
+        return [(row["category"], row["text"]) for row in csv.DictReader(file)]
 
 
-def conllu(path: Path) -> list[list[tuple[str, str]]]:
-    """The words and universal tags of each sentence."""
-    sentences = []
-    for block in path.read_text().strip().split("\n\n"):
-        rows = [line.split("\t") for line in block.split("\n") if re.match(r"\d+\t", line)]
-        sentences.append([(row[1], row[3]) for row in rows])
-    return sentences
+def tenth_held_out(found: Labelled) -> tuple[Labelled, Labelled]:
+    """Every tenth line is the test part."""
+    return [row for k, row in enumerate(found) if k % 10], found[::10]
 
 
-def lines(path: Path) -> list[str]:
-    return [line for line in path.read_bytes().decode("utf-8", errors="replace").split("\n") if line.strip()]
-
-
-def report(tasks: dict[str, dict[str, object]]) -> None:
-    n_layers = len(next(iter(tasks.values()))["scores"])
-    print(f"{'':<18}" + "".join(f"{k:>8}" for k in range(n_layers)) + "   best   baseline")
-    for name, task in tasks.items():
-        scores = task["scores"]
-        row = "".join(f"{100 * score:8.1f}" for score in scores)
-        print(f"{name:<18}{row}   {int(np.argmax(scores)):>4}   {100 * task['baseline']:.1f} ({task['baseline_is']})")
+def report(name: str, task: dict[str, object]) -> None:
+    shown = [f"{100 * score:.1f}" for score in task["scores"]]
+    shown += [f"{mix} {100 * score:.1f}" for mix, score in task.get("mixes", {}).items()]
+    print(f"{name:<10}", " ".join(shown), f"({task['baseline_is']} {100 * task['baseline']:.1f})")
+    if "chosen" in task:
+        row, test = task["chosen"]["row"], 100 * task["chosen"]["test"]
+        print(f"{'':<10} chosen on the training part: {row}, {test:.1f} on the test part, "
+              f"{100 * task['best_minus_chosen']:.1f} below the best there", flush=True)  # fmt: skip
 
 
 def draw(tasks: dict[str, dict[str, object]], path: Path) -> None:
@@ -158,15 +159,15 @@ def draw(tasks: dict[str, dict[str, object]], path: Path) -> None:
     import altair as alt
 
     panels = []
-    for (name, task), colour in zip(tasks.items(), ("#4c78a8", "#f58518", "#e45756", "#54a24b"), strict=False):
-        scores = task["scores"]
+    for (name, key), colour in zip(DRAWN.items(), ("#4c78a8", "#f58518", "#e45756", "#54a24b"), strict=True):
+        scores = tasks[key]["scores"]
         best, last = int(np.argmax(scores)), len(scores) - 1
-        rows = [
+        values = [
             {"layer": k, "accuracy": score, "label": k in (best, last), "best": k == best}
             for k, score in enumerate(scores)
         ]
         room = 0.18 * (max(scores) - min(scores))
-        base = alt.Chart(alt.Data(values=rows)).encode(
+        base = alt.Chart(alt.Data(values=values)).encode(
             x=alt.X("layer:O", title="layer", axis=alt.Axis(labelAngle=0)),
             y=alt.Y(
                 "accuracy:Q",

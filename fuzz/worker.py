@@ -6,11 +6,10 @@ the same ways and keeps those that end in a new way. The last line of stdout is 
 
 from __future__ import annotations
 
+import faulthandler
 import hashlib
 import json
 import random
-import resource
-import signal
 import sys
 import time
 import traceback
@@ -48,17 +47,19 @@ def main() -> None:
 
 
 def mutate(run: Callable[[bytes], None], corpus: Path, findings: Path, seconds: float) -> dict[str, float]:
-    """Change the inputs of a corpus for some seconds; an input that is a finding is written among the findings."""
+    """Change the inputs of a corpus for some seconds; an input that is a finding is written among the findings, and so
+    is the one at work, which stays there (`crash-running`) where it ends or stops the process."""
+    running = findings / "crash-running"
     rng = random.Random(0)
     held = [path.read_bytes() for path in sorted(corpus.iterdir())] or [b""]
     seen: set[str] = set()
     n_runs = n_findings = 0
     end = time.monotonic() + seconds
-    signal.signal(signal.SIGALRM, _hangs)
     while time.monotonic() < end:
         data = changed(rng.choice(held), rng, held)
         n_runs += 1
-        signal.alarm(HANG)
+        running.write_bytes(data)
+        faulthandler.dump_traceback_later(HANG, exit=True, file=sys.__stderr__)
         try:
             run(data)
             ended = "sound"
@@ -70,16 +71,21 @@ def mutate(run: Callable[[bytes], None], corpus: Path, findings: Path, seconds: 
             if ended not in seen:
                 (findings / f"crash-{hashlib.sha256(data).hexdigest()[:16]}").write_bytes(data)
                 print(ended, file=sys.stderr)
-        signal.alarm(0)
         if ended not in seen:
             seen.add(ended)
             held.append(data)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    return {"executions": n_runs, "findings": n_findings, "peak": peak}
+    faulthandler.cancel_dump_traceback_later()
+    running.unlink(missing_ok=True)
+    return {"executions": n_runs, "findings": n_findings, "peak": _peak()}
 
 
-def _hangs(*_: object) -> None:
-    raise TimeoutError(f"one input took more than {HANG} s")
+def _peak() -> int:
+    """The most resident memory so far in MB; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 if __name__ == "__main__":

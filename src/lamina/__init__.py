@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from lamina.errors import LaminaError as LaminaError
     from lamina.extraction.extractor import Extractor as Extractor
     from lamina.extraction.extractor import load as load
+    from lamina.jobs.estimate import plan as plan
     from lamina.jobs.local import extract as extract
     from lamina.jobs.local import extract_views as extract_views
     from lamina.spec import Spec as Spec
@@ -21,11 +23,17 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+# OpenVINO's wheel brings a package that reports every `import openvino` to Google Analytics from a child process, and
+# writes an id into the home folder, unasked (openvino-telemetry 2025.2). In this process it cannot be imported, and
+# OpenVINO then uses its own stub, unless somebody else imported it before.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
 # Public names and where they live. They are imported when first used, so that `import lamina` stays light.
 _PUBLIC = {
     "load": "lamina.extraction.extractor",
     "extract": "lamina.jobs.local",
     "extract_views": "lamina.jobs.local",
+    "plan": "lamina.jobs.estimate",
     "open": "lamina.dataset.reader",
     "Dataset": "lamina.dataset.reader",
     "Extractor": "lamina.extraction.extractor",

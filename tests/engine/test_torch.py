@@ -25,7 +25,7 @@ from lamina.engine.batch import Batch, Program, Rows
 from lamina.engine.devices import has_gpu
 from lamina.engine.reference import ReferenceEngine
 from lamina.engine.torch import CPU_TILE, TorchEngine
-from lamina.engine.torch_devices import device_tokens, float32_products, n_gpus
+from lamina.engine.torch_devices import Float32Products, device_tokens, n_gpus
 from lamina.engine.torch_reduction import place_rows, reduced
 from lamina.engine.torch_transfer import Resident
 from lamina.engine.torch_workers import Workers
@@ -183,8 +183,13 @@ def test_the_process_keeps_its_threads_and_its_flags(parts: Parts) -> None:
         assert np.array_equal(next(results)[0][0], exact[0])  # float32, whatever the process has set
         results.close()
         assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"
-        with float32_products("tf32"):
-            assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+        tf32, of_cuda = Float32Products("tf32"), torch.backends.cuda.matmul
+        before_cuda = of_cuda.fp32_precision
+        tf32.__enter__()  # one run begins, another, the first ends
+        with tf32:
+            tf32.__exit__()
+            assert of_cuda.fp32_precision == "tf32"
+        assert of_cuda.fp32_precision == before_cuda
     finally:
         torch.backends.mkldnn.matmul.fp32_precision = flag
 

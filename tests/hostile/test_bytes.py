@@ -1,4 +1,4 @@
-"""Bytes that are no text, or hardly: invalid UTF-8, marks, NULs, line ends of every kind, in every format with lines."""
+"""Bytes that are no text, or hardly: invalid UTF-8, marks, NULs, line ends of every kind, in every format."""
 
 from __future__ import annotations
 
@@ -63,13 +63,18 @@ def test_one_mark_at_the_beginning_is_no_text_and_any_other_is(tmp_path: Path) -
     assert texts(path) == ["\ufeffa", "\ufeffb"]
 
 
-@given(st.lists(st.text("ab \r\0\x0b\x0c\x1c\x85\u2028é", max_size=8), max_size=6), st.lists(st.sampled_from(["\n", "\r\n"]), min_size=6))
+@given(
+    st.lists(st.text("ab \r\0\x0b\x0c\x1c\x85\u2028é", max_size=8), max_size=6),
+    st.lists(st.sampled_from(["\n", "\r\n"]), min_size=6),
+)
 def test_lines_of_text_end_at_a_line_feed_and_nowhere_else(
     tmp_path_factory: pytest.TempPathFactory, lines: list[str], ends: list[str]
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "mixed.txt"
     path.write_bytes("".join(line + end for line, end in zip(lines, ends, strict=False)).encode())
-    assert texts(path) == [line.removesuffix("\r") if end == "\n" else line for line, end in zip(lines, ends, strict=False)]
+    assert texts(path) == [
+        line.removesuffix("\r") if end == "\n" else line for line, end in zip(lines, ends, strict=False)
+    ]
 
 
 def test_ids_that_come_twice_travel_as_they_are(tmp_path: Path) -> None:
@@ -81,5 +86,7 @@ def test_ids_that_come_twice_travel_as_they_are(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a\0b.txt", "x" * 5_000 + ".txt"])
 def test_a_name_that_no_file_can_have_is_refused(name: str) -> None:
+    source = Source(name)
+    assert source.can_be_read_twice
     with pytest.raises(SourceError, match="cannot be read"):
-        list(Source(name).rows())
+        list(source.rows())

@@ -1,4 +1,4 @@
-"""A model folder that anybody may have written: it chooses no code, no file outside, no memory, and no wrong vectors."""
+"""A model folder that anybody may have written: it chooses no code, no file outside, no memory, no wrong vectors."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fuzz import samples
 
 import lamina
-from fuzz import samples
 from lamina.errors import CheckpointError, LaminaError, TextError
 from lamina.extraction.extractor import Extractor
 from lamina.model.checkpoint import INDEX, SINGLE, find_checkpoint
@@ -41,7 +41,11 @@ def with_index(folder: Path, name: str) -> Path:
     "more",
     [
         {"auto_map": {"AutoModel": "modeling.Evil", "AutoConfig": "modeling.Evil"}},
-        {"trust_remote_code": True, "_attn_implementation": "evil/kernel", "custom_pipelines": {"x": {"impl": "evil.X"}}},
+        {
+            "trust_remote_code": True,
+            "_attn_implementation": "evil/kernel",
+            "custom_pipelines": {"x": {"impl": "evil.X"}},
+        },
         {"_attn_implementation_internal": "evil/kernel", "quantization_config": {"quant_method": "evil"}},
     ],
 )
@@ -75,7 +79,21 @@ def test_a_pickle_called_safetensors_is_not_read(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../x.safetensors", "/etc/x.safetensors", "a/b.safetensors", "..", "", "c:\\x.safetensors", "x.bin", None, 3, ["x"]]
+    "name",
+    [
+        "../x.safetensors",
+        "/etc/x.safetensors",
+        "a/b.safetensors",
+        "..",
+        "",
+        "c:\\x.safetensors",
+        "x.bin",
+        None,
+        3,
+        ["x"],
+        "x" * 300 + ".safetensors",
+    ],
+    ids=lambda name: str(name)[:20],
 )
 def test_an_index_names_nothing_but_plain_files(folder: Path, name: Any) -> None:
     with pytest.raises(CheckpointError, match=r"names .*which is no plain file name|is no index"):
@@ -94,7 +112,7 @@ def test_what_an_index_names_may_be_no_link_out_of_the_folder(folder: Path) -> N
     shutil.copy(folder / SINGLE, outside)
     (folder / "linked.safetensors").symlink_to(outside)
     with_index(folder, "linked.safetensors")
-    with pytest.raises(CheckpointError, match="'linked.safetensors', which is a link out of"):
+    with pytest.raises(CheckpointError, match=r"'linked\.safetensors', which is a link out of"):
         lamina.load(folder)
     (folder / "linked.safetensors").unlink()
     (folder / "linked.safetensors").symlink_to("model-1.safetensors")
@@ -138,6 +156,12 @@ def test_a_pipe_in_the_place_of_a_file_does_not_hang(folder: Path) -> None:
             lamina.load(folder)
         (folder / name).unlink()
         samples.save_model(folder)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 5_000, "a/" * 3_000, "a\0b"])
+def test_a_name_that_no_folder_can_have_is_refused(name: str) -> None:
+    with pytest.raises(CheckpointError):
+        find_checkpoint(name)
 
 
 # Memory
@@ -184,7 +208,10 @@ def test_a_panic_costs_its_own_row(folder: Path) -> None:
     with pytest.raises(TextError, match="text 1 cannot be tokenized: the model's tokenizer gives up on it"):
         model.extract(["the ab", panics, "c d"])
     found = model.extract(["the ab", panics, "c d", panics], unit="token", on_error="mark")
-    assert found.units.filter((found.units["status"].to_numpy(False) == "error").tolist())["text_id"].to_pylist() == [1, 3]
+    assert found.units.filter((found.units["status"].to_numpy(False) == "error").tolist())["text_id"].to_pylist() == [
+        1,
+        3,
+    ]
     ids = found.units["text_id"].to_numpy()
     for place, text in ((0, "the ab"), (2, "c d")):
         alone = model.extract([text], unit="token")
@@ -192,7 +219,12 @@ def test_a_panic_costs_its_own_row(folder: Path) -> None:
 
 
 def test_a_panic_while_a_tokenizer_is_read_is_an_error_of_its_file(folder: Path) -> None:
-    broken = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "[NO]", "type_id": 0}}], "pair": [], "special_tokens": {}}
+    broken = {
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "[NO]", "type_id": 0}}],
+        "pair": [],
+        "special_tokens": {},
+    }
     with pytest.raises(CheckpointError, match=r"tokenizer\.json cannot be read as a tokenizer"):
         lamina.load(tokenizer_json(folder, post_processor=broken))
 
@@ -216,7 +248,12 @@ def test_segments_that_the_model_lacks_are_refused(folder: Path) -> None:
 
 def test_a_template_that_reads_a_text_twice_stays_within_it(folder: Path) -> None:
     twice = [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
-    around = {"type": "TemplateProcessing", "single": twice, "pair": [*twice, {"Sequence": {"id": "B", "type_id": 1}}], "special_tokens": {}}
+    around = {
+        "type": "TemplateProcessing",
+        "single": twice,
+        "pair": [*twice, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {},
+    }
     try:
         model = lamina.load(tokenizer_json(folder, post_processor=around))
         tokens = model.tokenizer.encode(["the ab cd"])

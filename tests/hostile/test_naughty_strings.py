@@ -1,4 +1,4 @@
-"""Strings that have broken other software, and worse ones: each gets its vectors, and none changes another's by a bit."""
+"""Strings that have broken other software, and worse ones: each gets its vectors, none changes another's by a bit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from lamina.extraction.extractor import Extractor
 from tests.samples import BARE, TEXTS
 
 WORSE = [
-    "\u202e" * 50 + "reversed", "a" + "\u0301" * 500, "👩‍" * 200, "\ufdfa" * 100, "\U0001f1eb" * 99, "\u0d4d" * 64, "\x00" * 300,
+    "\u202e" * 50 + "reversed", "a" + "\u0301" * 500, "👩‍" * 200, "\ufdfa" * 100, "\U0001f1eb" * 99, "\u0d4d" * 64,
+    "\x00" * 300,
     "\ufeff", "\ufffe\uffff", "\U0010ffff" * 20, "ﬃ" * 80, "İ" * 80, "ß" * 80, "\u1e9e", "\u0345" * 40, "\u200b" * 999,
     "[CLS][SEP][PAD][MASK][UNK]", "##ing ##", "\r" * 100, "\u2028" * 100, "\u180e\u2060\u034f", "x" * 5_000, ". " * 800,
 ]  # fmt: skip

@@ -14,7 +14,9 @@ def test_every_claim_has_its_test() -> None:
     named = set(re.findall(r"`(test_\w+)`", page))
     assert len(named) > 12
     assert not {name for name in named if f"def {name}(" not in tests}
-    files = set(re.findall(r"`(tests/\w+/test_\w+\.py)`", page)) | {f"tests/hostile/{n}" for n in re.findall(r"`(test_\w+\.py)`", page)}
+    files = set(re.findall(r"`(tests/\w+/test_\w+\.py)`", page)) | {
+        f"tests/hostile/{n}" for n in re.findall(r"`(test_\w+\.py)`", page)
+    }
     assert not {name for name in files if not (ROOT / name).is_file()}
     targets = set(re.findall(r"the targets? `(\w+)`(?:, `(\w+)`)?", page))
     from fuzz.targets import TARGETS

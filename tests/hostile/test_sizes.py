@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import lamina
 import lamina.text.breaks
 import lamina.text.columns
 import lamina.text.lines
@@ -39,7 +40,10 @@ def longest(monkeypatch: pytest.MonkeyPatch) -> int:
 
 @pytest.mark.parametrize("format", ["txt", "jsonl"])
 def test_a_line_that_is_too_long_is_passed_over(tmp_path: Path, longest: int, format: str) -> None:
-    lines = {"txt": ["a", "x" * 2_000_000, "b", "y" * 50], "jsonl": ['{"text": "a"}', "x" * 70, '{"text": "b"}', "x" * 70]}
+    lines = {
+        "txt": ["a", "x" * 2_000_000, "b", "y" * 50],
+        "jsonl": ['{"text": "a"}', "x" * 70, '{"text": "b"}', "x" * 70],
+    }
     path = tmp_path / f"in.{format}"
     path.write_text("\n".join(lines[format]))
     with pytest.raises(SourceError, match="line 2 is longer than 50 bytes"):
@@ -72,7 +76,9 @@ def test_columns_are_learnt_from_bounded_memory(tmp_path: Path, monkeypatch: pyt
         list(Source(str(path)).rows())
 
 
-def test_groups_are_bounded_by_all_that_travels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Extractor) -> None:
+def test_groups_are_bounded_by_all_that_travels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Extractor
+) -> None:
     monkeypatch.setattr(lamina.text.source, "CHARACTERS", 1_000)
     path = tmp_path / "in.jsonl"
     path.write_text((json.dumps({"text": "a", "other": "x" * 500}) + "\n") * 10)
@@ -83,7 +89,20 @@ def test_groups_are_bounded_by_all_that_travels(tmp_path: Path, monkeypatch: pyt
     assert [len(rows.texts) for rows in regrouped(groups, plan, batch_tokens=1_000)] == [4, 4, 2]
 
 
-def test_parquet_that_repeats_a_large_value_is_read_in_few_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_are_bounded_by_all_that_travels(
+    tmp_path: Path, tiny: Extractor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a million short titles with long bodies beside them would be held until their tokens fill a shard."""
+    monkeypatch.setattr("lamina.dataset.writer.TOKEN_BYTES", 1)
+    path = tmp_path / "in.jsonl"
+    path.write_text((json.dumps({"text": "a", "body": "x" * 100_000}) + "\n") * 50)
+    dataset = lamina.extract(path, tmp_path / "d", model=tiny, layers=0)
+    assert [shard.n_rows for shard in dataset.manifest.shards] == [20, 20, 10]
+
+
+def test_parquet_that_repeats_a_large_value_is_read_in_few_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lamina.text.parquet, "MAX_BYTES", 100_000)
     large = pa.DictionaryArray.from_arrays(pa.array(np.zeros(3_000, np.int32)), pa.array(["x" * 1_000]))
     lists = pa.ListArray.from_arrays(pa.array(np.arange(3_001, dtype=np.int32)), large)
@@ -112,7 +131,9 @@ def test_parquet_that_claims_too_much_is_refused(tmp_path: Path, monkeypatch: py
 def test_a_header_that_a_file_has_no_room_for_is_never_read(tmp_path: Path, claimed: int) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(claimed.to_bytes(8, "little") + b'{"a":{}}')
-    with pytest.raises(WeightsError, match=r"model\.safetensors is damaged.*its header claims [\d,]+ bytes, of at most 8"):
+    with pytest.raises(
+        WeightsError, match=r"model\.safetensors is damaged.*its header claims [\d,]+ bytes, of at most 8"
+    ):
         read_tensors(path)
 
 
@@ -135,7 +156,9 @@ def test_a_tokenizer_file_of_gigabytes_is_never_read(tiny_bert: Path, tmp_path: 
         load_tokenizer(tmp_path)
 
 
-def test_words_are_sought_once_a_text_however_many_sentences_end_between_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_words_are_sought_once_a_text_however_many_sentences_end_between_letters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Once for each such end took 200 s for 80,000 Chinese characters."""
     calls: list[int] = []
     real = lamina.text.breaks.word_ranges

@@ -6,11 +6,11 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from fuzz.changes import changed
 from fuzz.targets import TARGETS
+from fuzz.worker import mutate
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 CORPUS = Path(__file__).parents[2] / "fuzz" / "corpus"
 KEPT = [(name, path) for name in TARGETS for path in sorted((CORPUS / name).glob("*"))]
@@ -42,6 +42,30 @@ def test_changed_inputs_pass(name: str, number: int) -> None:
 @given(data=st.binary(max_size=200))
 def test_random_bytes_pass(name: str, data: bytes) -> None:
     TARGETS[name].run(data)
+
+
+def test_the_engine_without_coverage_finds_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A panic, which is no `Exception`, and an assertion; each is written down once, and comes again from its file."""
+
+    class PanicException(BaseException):
+        pass
+
+    def run(data: bytes) -> None:
+        if b"\xff" in data:
+            raise PanicException("native")
+        assert not data.startswith(b"{")
+
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "seed").write_bytes(b"sound")
+    (tmp_path / "found").mkdir()
+    figures = mutate(run, tmp_path / "corpus", tmp_path / "found", 0.5)
+    assert figures["executions"] > 100
+    kinds = set()
+    for path in (tmp_path / "found").iterdir():
+        with pytest.raises((PanicException, AssertionError)) as caught:
+            run(path.read_bytes())
+        kinds.add(caught.type)
+    assert kinds == {PanicException, AssertionError}
 
 
 @given(seed=st.integers(), data=st.binary(max_size=50))

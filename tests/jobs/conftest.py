@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.jobs.disks import Disk, used
 
 TEXTS = [
     "The kettle sings long before the water boils.",
@@ -16,6 +19,13 @@ TEXTS = [
     "The kettle sings long before the water boils.",
     "rain " * 40,
 ]
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(tmp_path: Path) -> Iterator[None]:
+    """Syncing is left out: it takes most of the time, and no test here pulls the plug (test_torments.py computes it)."""
+    with used(Disk(tmp_path)):
+        yield
 
 
 @pytest.fixture

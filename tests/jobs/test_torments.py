@@ -1,5 +1,5 @@
-"""Proves that nothing is lost, doubled or different when a job is killed, starved, cut off or started twice: every kind of
-job, in small numbers. `make torture` does it a thousand times."""
+"""Proves that nothing is lost, doubled or different when a job is killed, starved, cut off or started twice: every kind
+of job, in small numbers. `make torture` does it a thousand times."""
 
 from __future__ import annotations
 

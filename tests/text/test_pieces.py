@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fuzz import samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lamina.text.pieces
-from fuzz import samples
 from lamina.errors import TextError
 from lamina.text.text import Text
 from lamina.text.tokenizer import Tokenizer, Tokens, load_tokenizer
@@ -50,7 +50,9 @@ def fell_back(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The lengths of texts that were tokenized as a whole after all."""
     found: list[int] = []
     real = lamina.text.pieces._whole
-    monkeypatch.setattr(lamina.text.pieces, "_whole", lambda text, encode: found.append(len(text)) or real(text, encode))
+    monkeypatch.setattr(
+        lamina.text.pieces, "_whole", lambda text, encode: found.append(len(text)) or real(text, encode)
+    )
     return found
 
 
@@ -68,20 +70,27 @@ def test_texts_of_every_script_in_pieces_are_themselves(tokenizer: Tokenizer) ->
 
 
 @settings(max_examples=60, deadline=None)
-@given(parts=st.lists(st.one_of(st.sampled_from(TEXTS), st.text(max_size=30)), min_size=1, max_size=8), times=st.integers(1, 60))
+@given(
+    parts=st.lists(st.one_of(st.sampled_from(TEXTS), st.text(max_size=30)), min_size=1, max_size=8),
+    times=st.integers(1, 60),
+)
 def test_any_text_in_pieces_is_itself(tokenizer: Tokenizer, parts: list[str], times: int) -> None:
     text = "".join(parts) * times
     assert same(tokenizer.encode([text]), tokenizer._encode([Text(text)]))
 
 
-@pytest.mark.parametrize("text", ["a" * 5_000, "ab" * 3_000, " " * 5_000, "a" * 300 + " " + "b" * 4_000, "\u0301" * 4_000])
+@pytest.mark.parametrize(
+    "text", ["a" * 5_000, "ab" * 3_000, " " * 5_000, "a" * 300 + " " + "b" * 4_000, "\u0301" * 4_000]
+)
 def test_where_pieces_disagree_the_text_is_read_as_a_whole(tokenizer: Tokenizer, text: str) -> None:
     assert same(tokenizer.encode([text]), tokenizer._encode([Text(text)]))
 
 
 def test_a_text_that_can_neither_be_cut_nor_held_is_refused(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(save_vocabulary(tmp_path))
-    with pytest.raises(TextError, match="text 1 has 200,001 characters and no place where the tokenizer could begin anew"):
+    with pytest.raises(
+        TextError, match="text 1 has 200,001 characters and no place where the tokenizer could begin anew"
+    ):
         tokenizer.encode(["a", "a" * 200_001, "b"])
     with pytest.raises(TextError) as caught:
         tokenizer.encode(["a" * 200_001, "x \ud800", prose(300), "b" * 200_002])

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.option("--pool", default="mean", show_default=True, help="Of a file: how tokens become one vector.")
 @click.option("--starts", type=click.IntRange(1), default=10, show_default=True, help="Of k-means.")
 @click.option("--min-size", type=click.IntRange(2), default=5, show_default=True, help="Of density: a cluster's least.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of k-means and samples.")
 @click.option("-o", "--out", metavar="FILE.jsonl", help="Write the cluster of each row.")
 @result_options
 @extraction_options

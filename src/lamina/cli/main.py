@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from importlib import import_module
 
 import click
@@ -18,6 +19,8 @@ from lamina.errors import LaminaError, SpecError
 
 INTERRUPTED = 130
 TERMINATED = 143  # by SIGTERM, as a queue or a container does when time is up
+SAID = {INTERRUPTED: "interrupted", TERMINATED: "terminated"}
+GRACE = 1.5  # seconds
 
 # verb -> what --help says of it. The module is lamina.cli.VERB and is imported only when the verb is used.
 VERBS = {
@@ -31,6 +34,7 @@ VERBS = {
     "search": "Find what is nearest to a query: texts, sentences, or words used alike.",
     "answer": "Find passages that fit a question, and what in them answers it.",
     "score": "Score generated texts against references, token by token.",
+    "align": "Link the words of translations, or find translations among sentences.",
     "map": "Draw a dataset in two dimensions, layer by layer.",
     "attention": "Show who looks at whom, by layer and head.",
     "lens": "Ask every layer which word it takes each token for.",
@@ -39,6 +43,7 @@ VERBS = {
     "tag": "Train a tagger of words on a layer, use it, score it.",
     "compress": "Write a smaller model, and say what it costs by layer.",
     "bench": "Measure this machine, a model on it, and what each precision costs by layer.",
+    "cluster": "Group texts or words, say what each group is about, compare with labels by layer.",
 }
 
 
@@ -70,15 +75,29 @@ def cli() -> None:
     """The group itself does nothing."""
 
 
-class Terminated(BaseException):
-    """SIGTERM, raised where the program is, so that it tidies up like after an interrupt."""
+class Ended(BaseException):
+    """A signal that ends the program, raised where it is, so that it tidies up."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+        self.is_said = False
+
+    def say(self) -> int:
+        """Say it once; the exit code."""
+        if not self.is_said:
+            self.is_said = True
+            _said(SAID[self.code], self.code)
+        return self.code
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, _hear)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where the shell wants it ignored
+        signal.signal(signal.SIGINT, _hear)
     code = run(sys.argv[1:])
-    if code in (INTERRUPTED, TERMINATED):  # a thread may still wait for a silent pipe, and Python would wait for the thread
+    if code in SAID:  # a thread may still wait for a silent pipe, and Python would wait for the thread
         sys.stdout.flush()
         os._exit(code)
     sys.exit(code)
@@ -94,9 +113,9 @@ def run(arguments: list[str]) -> int:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        return _said("interrupted", INTERRUPTED)
-    except Terminated:
-        return _said("terminated", TERMINATED)
+        return _said(SAID[INTERRUPTED], INTERRUPTED)
+    except Ended as ended:
+        return ended.say()
     except BrokenPipeError:  # whoever read our output has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -116,8 +135,14 @@ def run(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0  # what a verb left by click's Exit comes back as its code
 
 
-def _terminate(number: int, frame: object) -> None:
-    raise Terminated
+def _hear(number: int, _: object) -> None:
+    """End tidily, but not later than GRACE seconds from now, whatever the engine is computing. What is then left, a
+    lock, the next job takes over."""
+    ended = Ended(128 + number)
+    timer = threading.Timer(GRACE, lambda: os._exit(ended.say()))
+    timer.daemon = True
+    timer.start()
+    raise ended
 
 
 def _said(sentence: str, code: int) -> int:

@@ -42,7 +42,12 @@ def model_options(function: F) -> F:
         (
             click.option("--model", default="minilm", show_default=True, help="minilm, a folder, or a hub id."),
             click.option("--revision", help="A hub model's branch, tag or commit."),
-            click.option("--engine", default="auto", show_default=True, help="auto, openvino or reference."),
+            click.option(
+                "--engine", default="auto", show_default=True, help="auto, openvino, torch, reference or transformers."
+            ),
+            click.option(
+                "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps; GPUs need torch."
+            ),
             click.option("--precision", default="float32", show_default=True, help="float32, bfloat16 or auto."),
             click.option("--threads", type=click.IntRange(1), help="Default: all that this process may use."),
         )

@@ -82,7 +82,7 @@ def also_in(folder: Path, path: Path) -> None:
     one must not be gone with it. On a file system without second names it is moved.
     """
     try:
-        os.link(path, folder / path.name)  # noqa: PTH123
+        os.link(path, folder / path.name)
     except FileExistsError:
         return
     except OSError:

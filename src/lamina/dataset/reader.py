@@ -80,7 +80,7 @@ class Dataset(Explaining):
             result: Vectors = np.empty((len(self), width), dtype)
         except (MemoryError, ValueError):  # ValueError: more than an address can say
             raise DatasetError(
-                f"{self.folder}: {len(self):,} × {width:,} numbers of {column} are more than memory holds; read `blocks`"
+                f"{self.folder}: {len(self):,} × {width:,} numbers of {column} do not fit in memory; read `blocks`"
             ) from None
         row = 0
         for block in blocks:

@@ -162,7 +162,7 @@ class DatasetWriter:
         high = low + n_texts  # the text that may be open at the end
         in_order = not ids.size or (low <= ids[0] and ids[-1] <= high and bool((np.diff(ids) >= 0).all()))
         if in_order and self.manifest.parsed_spec.unit in WHOLE:
-            in_order = np.unique(ids).size == n_texts
+            in_order = np.array_equal(np.unique(ids), np.arange(low, high))
         if not in_order:
             raise DatasetError(
                 f"{self._folder}: rows of texts {ids.min(initial=low):,} to {ids.max(initial=low):,} came where texts "
@@ -190,7 +190,7 @@ class DatasetWriter:
             if mine.get(name) != theirs.get(name) and name not in PAIR_FIELDS:
                 raise DatasetError(
                     f"column {name!r} is {mine.get(name, 'not there')} in {self._folder} and "
-                    f"{theirs.get(name, 'not there')} in what comes to it: name the columns to keep, or give it one kind"
+                    f"{theirs.get(name, 'not there')} in what comes to it: name the columns to keep, or give one kind"
                 )
 
     def _stored_schema(self) -> pa.Schema:
@@ -210,7 +210,8 @@ def _costs(table: pa.Table) -> Int64:
     for column in table.columns:
         if any(is_kind(column.type) for is_kind in (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary)):
             n_bytes += pc.fill_null(pc.binary_length(column), 0).to_numpy()
-    return np.maximum(table.column("n_tokens").to_numpy(), n_bytes // TOKEN_BYTES)
+    costs: Int64 = np.maximum(table.column("n_tokens").to_numpy(), n_bytes // TOKEN_BYTES)
+    return costs
 
 
 def _text_ids(table: pa.Table) -> Int64:

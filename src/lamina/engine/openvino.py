@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Generator, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -73,8 +72,8 @@ class OpenVinoEngine:
         native = native_precisions(self._core)
         if precision not in native:
             raise EngineError(
-                f"this CPU ({self.cpu}) has no native {precision}, which would run slower than float32 here: use one of "
-                f"{', '.join(native)}, or 'auto' for the fastest that stays close to float32"
+                f"this CPU ({self.cpu}) has no native {precision}, which would run slower than float32 here: use "
+                f"one of {', '.join(native)}, or 'auto' for the fastest that stays close to float32"
             )
         assert (precision == "int8") == (calibration is not None)
         self.precision: Precision = precision
@@ -107,9 +106,7 @@ class OpenVinoEngine:
                 graph.idle.append(at_work.popleft()[0])
         finally:
             for request, _ in at_work:  # left early: the machine still reads the batches
-                request.cancel()
-                with suppress(RuntimeError):  # that it was cancelled
-                    request.wait()
+                request.wait()  # no cancel: it leaves the graph with shapes that are not those of the next batch
 
     def attention(self, layers: tuple[int, ...], batch: Batch) -> AttentionWeights:
         graph = self.compiled(max(layers))

@@ -49,8 +49,9 @@ def given(texts: Texts) -> Given:
     return Given(texts, Input(0, path.name, state[0], digest, _read_as(texts)), state)
 
 
-def found_again(one: Input, known: Sequence[Given], *, beside: Path) -> Given:
-    """An input that a manifest records, as it lies here: among those known, in this folder, or `beside` the dataset.
+def found_again(one: Input, known: Sequence[Given], *, folder: Path) -> Given:
+    """An input that a dataset records, as it lies here: among those known, in this folder, or beside the dataset's or
+    that of all tables of its pass.
 
     Raises DatasetError where it was no file, or is not found.
     """
@@ -59,7 +60,7 @@ def found_again(one: Input, known: Sequence[Given], *, beside: Path) -> Given:
     for here in known:
         if here.described.sha256 == one.sha256 and isinstance(here.texts, Source):
             return replace(here, texts=_source(here.texts.path, one.read_as or {}), described=one)
-    for path in (Path(one.name), beside / one.name):
+    for path in (above / one.name for above in (Path(), folder.parent, folder.parent.parent)):
         if path.is_file():
             here = given(_source(path, one.read_as or {}))
             if here.described.sha256 == one.sha256:

@@ -60,8 +60,8 @@ def extract(
     out      the dataset's folder: new or empty, or with `overwrite`, `append` or `add` a dataset.
     model    a name, a folder, or what `lamina.load` gave.
     text, format, columns, keep, errors   how to read the file: see `lamina.text.source.Source`.
-    store    how the shards are stored: `parquet` (any tool reads it), `arrow` (written and mapped at the disk's speed) or
-             `lance` (single rows read by themselves; an extra).
+    store    how the shards are stored: `parquet` (any tool reads it), `arrow` (written and mapped at the disk's speed)
+             or `lance` (single rows read by themselves; an extra).
     on_error   a row that cannot be read or tokenized: `stop` raises, `mark` keeps it with the status `error`, the
                reason in the column `error`, and NaN.
     append   the texts come to those that a finished dataset holds; all else must be as it was made.
@@ -174,7 +174,7 @@ def _inputs(read: Given, manifests: Sequence[Manifest], how: How, out: Path) -> 
     if any(manifest.inputs != first.inputs for manifest in manifests):
         raise DatasetError(f"the tables in {out} hold different texts: change them one by one")
     if how == "add":
-        return [found_again(one, [read], beside=out) for one in first.inputs]
+        return [found_again(one, [read], folder=out) for one in first.inputs]
     return [replace(read, described=first.inputs[-1])]
 
 

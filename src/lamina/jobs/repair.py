@@ -49,7 +49,7 @@ def repair(
             for number, shard in enumerate(manifest.shards):
                 if shard.name in names:
                     which = manifest.input_of(manifest.places[number].text)
-                    read = found_again(manifest.inputs[which], known, beside=path.parent)
+                    read = found_again(manifest.inputs[which], known, folder=path)
                     table = _computed(manifest, number, read, extractor, idf)
                     lock.check()
                     _put(path / SHARDS / shard.name, shard, table)
@@ -75,7 +75,7 @@ def _idf(folder: Path, manifest: Manifest, known: Sequence[Given], extractor: Ex
         return None
     if (kept := read_idf(folder, manifest)) is not None:
         return Idf(*kept)
-    read = found_again(manifest.inputs[0], known, beside=folder.parent)
+    read = found_again(manifest.inputs[0], known, folder=folder)
     counted = fit_idf(rows_in(read.texts, on_error="mark"), extractor.tokenizer, on_error="mark")
     if write_idf(folder, counted.n_texts, counted.counts) != manifest.idf:
         raise DatasetError(f"{folder / IDF} cannot be made again: its texts count otherwise here")

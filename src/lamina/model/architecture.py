@@ -149,7 +149,7 @@ def family_of(config: Config) -> Family:
 
 
 def _compressed(config: Config, arch: Architecture) -> Architecture:
-    """Without the heads that `lamina compress` has cut out, and with the feed-forward's matrices as it has split them."""
+    """Without the heads that `lamina compress` has taken out, the feed-forward as it has split it."""
     arch = replace(arch, ffn_rank=config.optional("lamina_ffn_rank", None))
     kept: list[list[int]] | None = config.optional("lamina_heads", None)
     if kept is None:

@@ -40,6 +40,7 @@ BUNDLED = {
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 MAX_SHARDS = 1_000  # files that an index may name
+MAX_NAME = 255  # characters of a file's name
 
 # All that is ever asked of the hub.
 HUB_FILES = [
@@ -111,7 +112,7 @@ def find_checkpoint(name: str | Path, *, revision: str | None = None) -> Checkpo
     folder = Path(text).expanduser()
     if text in BUNDLED:
         found = _bundled(text)
-    elif text and folder.is_dir():
+    elif text and _is_folder(folder):
         found = Checkpoint(text, folder)
     elif isinstance(name, Path) or not _HUB_ID.fullmatch(text):
         raise CheckpointError(
@@ -136,6 +137,13 @@ def inside(folder: Path, name: str, named_by: Path) -> Path:
             f"{named_by} names {name!r}, which is a link out of {folder}: put the file itself there, or a hard link"
         )
     return folder / name
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that no file system can have
+        return False
 
 
 def _bundled(name: str) -> Checkpoint:
@@ -187,6 +195,7 @@ def _shard_names(index: Path) -> list[str]:
             or PurePosixPath(name).name != name
             or "\\" in name
             or not name.endswith(".safetensors")
+            or len(name) > MAX_NAME
         ):
             raise CheckpointError(
                 f"{index} names {str(name)[:80]!r}, which is no plain file name ending in .safetensors"

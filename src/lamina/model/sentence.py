@@ -68,7 +68,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     ),
 }
 
-_FOLDER_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*", re.ASCII)
+_FOLDER_NAME = re.compile(r"[A-Za-z0-9_][\w.-]{0,254}", re.ASCII)  # a longer one is an OSError wherever it is used
 
 
 @dataclass(frozen=True, slots=True, eq=False)

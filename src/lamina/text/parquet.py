@@ -95,7 +95,7 @@ def _batch_rows(file: BinaryIO, parquet: pq.ParquetFile, group: int, columns: Se
     n_rows: int = max(1, metadata.num_rows)
     size: int = sum(max(0, chunk.total_uncompressed_size) for chunk in chunks)
     values_a_row = max([1, *(chunk.num_values // n_rows for chunk in chunks)])
-    largest: int = sum(map(_longest, first.columns)) * values_a_row  # a row that repeats each dictionary's largest value
+    largest: int = sum(map(_longest, first.columns)) * values_a_row  # where a row repeats each dictionary's largest
     return max(1, min(n_bytes * n_rows // max(size, n_bytes), MAX_BYTES // max(1, largest)))
 
 

@@ -89,7 +89,10 @@ class Source:
     def can_be_read_twice(self) -> bool:
         """Whether it is no pipe: what comes through one comes once."""
         path = Path(self.path)
-        return self.path != STDIN and (path.is_file() or not path.exists())
+        try:
+            return self.path != STDIN and (path.is_file() or not path.exists())
+        except OSError:
+            return True  # who reads it will say why it cannot be read
 
     def count_characters(self, *, on_error: OnError = "stop") -> int:
         """The characters of all texts: reads the file once, and finds every row that cannot be read."""

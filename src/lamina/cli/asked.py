@@ -1,0 +1,121 @@
+"""What `extract` and `plan` are asked for: a file and how it is read, a model, and the tables to make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from lamina.cli.options import Names, Recipe, model_options, spec_options
+
+if TYPE_CHECKING:
+    from lamina.extraction.extractor import Extractor
+    from lamina.spec import Spec
+    from lamina.text.source import Source
+    from lamina.text.text import OnError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+OF_SPEC = (
+    "layers", "unit", "pool", "combine", "special", "long", "max_tokens", "stride", "overlap", "dims", "normalize",
+    "prompt", "dtype",
+)  # fmt: skip
+SHARED = ("long", "max_tokens", "stride", "overlap", "dtype")  # said once for all recipes
+OF_MODEL = ("revision", "engine", "device", "precision", "threads")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The values of `asked_options`."""
+
+    source: Source
+    specs: dict[str, Spec]
+    on_error: OnError
+    model: str
+    engine: str
+    how: dict[str, Any]
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Asked:
+        """From the keyword arguments of a command. Raises UsageError, SpecError."""
+        from lamina.text.source import Source
+
+        names = ("text", "pair", "words", "spans", "columns", "keep", "errors")
+        described = Source(values["source"], values["format_"], **{name: values[name] for name in names})
+        how = {name: values[name] for name in OF_MODEL}
+        return cls(described, _specs(values), values["on_error"], values["model"], values["engine"], how)
+
+    def load(self) -> Extractor:
+        """The model."""
+        from lamina.extraction.extractor import load
+
+        return load(self.model, **self.how)
+
+
+def asked_options(function: F) -> F:
+    """The argument FILE and all options that say what is made of it."""
+    for option in reversed(
+        (
+            click.argument("source", metavar="FILE"),
+            click.option(
+                "--text", metavar="COLUMN", help="The column that holds the text.  [default: text, or the only one]"
+            ),
+            click.option(
+                "--pair", metavar="COLUMN", help="The column that holds a second text, read together with the first."
+            ),
+            click.option(
+                "--words", metavar="COLUMN", help="The column that holds ready-made words, a list, instead of --text."
+            ),
+            click.option(
+                "--spans", metavar="COLUMN", help="The column that holds [[start, end], ...] for --unit span."
+            ),
+            click.option(
+                "--format",
+                "format_",
+                help="txt, csv, tsv, jsonl, parquet, conll, conllu.  [default: by the name; stdin: txt]",
+            ),
+            click.option("--columns", type=Names(), help="The columns' names, where a csv or tsv has no header line."),
+            click.option("--keep", type=Names(), help="Which other columns travel along.  [default: all]"),
+            click.option(
+                "--errors",
+                default="strict",
+                show_default=True,
+                help="Bytes that are no UTF-8: strict, or replace (with U+FFFD).",
+            ),
+            click.option(
+                "--on-error",
+                default="stop",
+                show_default=True,
+                help="Rows that cannot be read: stop, or mark and go on (exit 3).",
+            ),
+            click.option(
+                "--recipe",
+                "recipes",
+                multiple=True,
+                type=Recipe(),
+                help="NAME: OPTIONS, for several tables from one pass.",
+            ),
+            spec_options,
+            model_options,
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def _specs(values: dict[str, Any]) -> dict[str, Spec]:
+    from lamina.spec import Spec
+
+    if not values["recipes"]:
+        return {"": Spec.of(**{name: values[name] for name in OF_SPEC})}
+    if any(_was_given(name) for name in OF_SPEC if name not in SHARED):
+        raise click.UsageError("with --recipe, what to extract is said in each recipe")
+    shared = {name: values[name] for name in SHARED}
+    return {name: replace(Spec.parse(words), **shared) for name, words in values["recipes"]}
+
+
+def _was_given(name: str) -> bool:
+    return click.get_current_context().get_parameter_source(name) == ParameterSource.COMMANDLINE

@@ -1,0 +1,1 @@
+"""Smaller models: a checkpoint read, cut down, and written as a checkpoint again, with what that cost."""

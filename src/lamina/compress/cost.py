@@ -1,0 +1,103 @@
+"""What a smaller model costs and gains: cosines with the original layer by layer, bytes, seconds.
+
+Layer k is compared with the original's layer k, the mean of each text with its own. The last layer of a pre-norm
+encoder goes through one more norm, and so does what it is compared with: the original, cut there and not changed
+otherwise. Seconds are those of all layers, each model's own, in float32.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from lamina.compress.draft import Draft
+from lamina.compress.moments import Float64
+from lamina.engine.batch import Batch, Float32, Program
+from lamina.engine.openvino import OpenVinoEngine
+from lamina.engine.threads import available_threads
+from lamina.extraction.precision import text_batches
+from lamina.model.architecture import Architecture
+from lamina.model.inventory import n_parameters
+from lamina.text.tokenizer import Tokenizer
+
+ROUNDS = 3  # both models in turn; the best of each counts
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large and fast a model is: bytes of its weights on disk, numbers that its encoder reads, seconds a token."""
+
+    bytes: int
+    parameters: int
+    seconds_per_token: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """A smaller model beside the original.
+
+    mean, worst  the cosine of texts' means with the original's, by layer 0 to n: of all texts, and of the worst.
+    n_tokens     of the texts that this was measured on.
+    """
+
+    before: Size
+    after: Size
+    mean: tuple[float, ...]
+    worst: tuple[float, ...]
+    n_texts: int
+    n_tokens: int
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each layer."""
+        pairs = zip(self.mean, self.worst, strict=True)
+        return [{"layer": k, "mean_cosine": mean, "worst_cosine": worst} for k, (mean, worst) in enumerate(pairs)]
+
+
+def cost_of(original: Draft, smaller: Draft, tokenizer: Tokenizer, texts: Sequence[str]) -> Cost:
+    """Compare a model with the one that it was made of, on texts."""
+    arch, n = original.architecture, smaller.architecture.n_layers
+    batches = text_batches(texts, arch, tokenizer, batch_tokens=OpenVinoEngine.batch_tokens)
+    n_tokens = sum(int(batch.lengths.sum()) for batch in batches)
+    whole, new = _engine(original, arch), _engine(smaller, smaller.architecture)
+    cut = whole if n == arch.n_layers else _engine(original, replace(arch, layers=arch.layers[:n]))
+    expected, found = (_run(engine, n, batches)[0] for engine in (cut, new))
+    cosines = [_cosines(a, b) for a, b in zip(found, expected, strict=True)]
+    rounds = [(_run(whole, arch.n_layers, batches)[1], _run(new, n, batches)[1]) for _ in range(1 + ROUNDS)]
+    before, after = (min(seconds) / n_tokens for seconds in zip(*rounds[1:], strict=True))  # the first one warms up
+    return Cost(
+        before=_size(original, before),
+        after=_size(smaller, after),
+        mean=tuple(float(of_layer.mean()) for of_layer in cosines),
+        worst=tuple(float(of_layer.min()) for of_layer in cosines),
+        n_texts=len(texts),
+        n_tokens=n_tokens,
+    )
+
+
+def _engine(draft: Draft, arch: Architecture) -> OpenVinoEngine:
+    return OpenVinoEngine(arch, draft.weights, precision="float32", threads=available_threads())
+
+
+def _run(engine: OpenVinoEngine, n_layers: int, batches: Sequence[Batch]) -> tuple[list[Float32], float]:
+    """Each layer's sums over texts (of a long one, over each window) [N, D], and the seconds that all took."""
+    program = Program(tuple(range(n_layers + 1)), ("sum",))
+    started = time.perf_counter()
+    parts = [[layer.copy() for layer in of_batch[0]] for of_batch in engine.run(program, batches)]
+    seconds = time.perf_counter() - started
+    return [np.concatenate(of_layer) for of_layer in zip(*parts, strict=True)], seconds
+
+
+def _cosines(a: Float32, b: Float32) -> Float64:
+    """Of the rows of two matrices [N, D]."""
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    cosines: Float64 = (x * y).sum(axis=1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
+    return cosines
+
+
+def _size(draft: Draft, seconds_per_token: float) -> Size:
+    n_bytes = sum(file.stat().st_size for file in draft.checkpoint.weight_files())
+    return Size(n_bytes, n_parameters(draft.architecture), seconds_per_token)
