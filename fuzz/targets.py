@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
 import lamina
 from fuzz import samples
@@ -245,6 +246,12 @@ def _made() -> Path:
     return dataset.folder
 
 
+def _shards() -> dict[str, bytes]:
+    """A shard as it is written, and one without the checksums of its pages, behind which more can be reached."""
+    (path,) = (_made() / "shards").iterdir()
+    return {"checked": path.read_bytes(), "unchecked": samples.parquet(pq.read_table(path), compression="none")}
+
+
 @cache
 def _extractor() -> tuple[lamina.Extractor, str, dict[str, lamina.Embeddings]]:
     """The tiny model, a text that stands beside others, and what it gives alone."""
@@ -261,7 +268,7 @@ TARGETS = {
     "model_json": Target(model_json, samples.model_json),
     "tokenizer": Target(tokenizer, samples.tokenizers),
     "manifest": Target(manifest, lambda: {"manifest": (_made() / "manifest.json").read_bytes()}),
-    "shard": Target(shard, lambda: {"shard": next((_made() / "shards").iterdir()).read_bytes()}),
+    "shard": Target(shard, _shards),
     "spec": Target(spec, samples.specs),
     "texts": Target(texts, samples.texts),
 }

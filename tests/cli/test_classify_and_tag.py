@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 
 from lamina.cli.main import run
@@ -100,6 +101,28 @@ def test_training_says_how_it_did_on_rows_held_out(cli: Cli, reviews: Path, tmp_
     assert found["labels"] == ["bad", "good"]
     again = cli(*made, "-o", tmp_path / "a")
     assert (again.code, "holds something trained already" in again.sentence) == (1, True)
+
+
+@pytest.mark.parametrize(("layer", "meant"), [("-2", "5"), ("mean:-3..-2", "mean:4,5"), ("1,-0.5:6,2", "1,-0.5:6,2")])
+def test_layers_counted_from_the_end_are_the_models(
+    cli: Cli, reviews: Path, tmp_path: Path, layer: str, meant: str
+) -> None:
+    made = ("classify", "train", reviews, "--label", "label", "--layer", layer, "--kind", "centroid", "--json")
+    assert json.loads(cli(*made, "-o", tmp_path / "a").out)["layer"] == meant
+    assert cli("classify", "eval", tmp_path / "a", reviews, "--label", "label").code == 0
+
+
+def test_a_dataset_is_learnt_from_as_it_is(cli: Cli, reviews: Path, tmp_path: Path) -> None:
+    combined = ("--layers", "-2..-1", "--combine", "mean", "--pool", "max")
+    assert cli("extract", reviews, "-o", tmp_path / "combined", *combined).code == 0
+    assert cli("extract", reviews, "-o", tmp_path / "layers", "--layers", "2,4").code == 0
+    made = ("classify", "train", "--label", "label", "--kind", "centroid", "--json", "-o", tmp_path / "a")
+    assert json.loads(cli(*made, tmp_path / "combined").out)["layer"] == "combined"
+    found = json.loads(cli("classify", "eval", tmp_path / "a", reviews, "--label", "label", "--json").out)
+    assert found["accuracy"] > 0.9
+    assert "say which layer" in cli(*made, tmp_path / "layers", "--overwrite").err
+    assert json.loads(cli(*made, tmp_path / "layers", "--overwrite", "--layer", "-1").out)["layer"] == "4"
+    assert "a dataset has its own" in cli(*made, tmp_path / "layers", "--layer", "4", "--pool", "max").err
 
 
 def test_predictions_stream_from_stdin_in_order(process: Cli, classifier: Path) -> None:
@@ -325,13 +348,13 @@ def test_a_checkpoints_own_head_tags_words_by_their_first_piece(cli: Cli, tmp_pa
 
     from lamina.extraction.extractor import load
     from lamina.text.text import Text
-    from tests.checkpoints import save_vocabulary
+    from tests.checkpoints import VOCABULARY, save_vocabulary
 
     labels = {0: "O", 1: "B-X", 2: "I-X", 3: "B-Y"}
     folder = save_vocabulary(tmp_path / "ner")
     torch.manual_seed(3)
     config = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 20}
-    sizes = {"vocab_size": 86, "max_position_embeddings": 64, "id2label": labels, "initializer_range": 0.5}
+    sizes = {"vocab_size": len(VOCABULARY), "max_position_embeddings": 64, "id2label": labels, "initializer_range": 0.5}
     model = BertForTokenClassification(BertConfig(**config, **sizes))
     model.eval().save_pretrained(folder)
     words = ["the", "river", "Banking", "2wide", "河水", "?"]
@@ -342,10 +365,8 @@ def test_a_checkpoints_own_head_tags_words_by_their_first_piece(cli: Cli, tmp_pa
     tokens = load(folder).tokenizer.encode([text := Text.of_words(words)])
     with torch.inference_mode():
         logits = model(torch.tensor(tokens.ids[None]).long()).logits[0].numpy()
-    starts = [
-        next(k for k, start in enumerate(tokens.starts) if start == low and not tokens.special[k])
-        for low, _ in text.words
-    ]
+    ordinary = np.flatnonzero(~tokens.special)
+    starts = [ordinary[np.flatnonzero(tokens.starts[ordinary] == low)[0]] for low, _ in text.words or ()]
     expected = [labels[int(logits[k].argmax())] for k in starts]
     assert len(set(expected)) > 1
     tags = [line.split("\t")[1] for line in found.out.splitlines() if line]

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import lamina
+from lamina.jobs.local import run
 from tests.cli.conftest import TEXTS, Cli, command
+from tests.dataset.making import assert_same_files
 
 resource = pytest.importorskip("resource", reason="signals and limits are those of Unix")
+
+
+SIGNALS = {signal.SIGINT: (130, b"lamina: interrupted"), signal.SIGTERM: (143, b"lamina: terminated")}
+SOON = 4  # seconds: 1.5 and what a busy machine adds
 
 
 def _start(*arguments: object) -> subprocess.Popen[bytes]:
@@ -25,20 +34,20 @@ def _start(*arguments: object) -> subprocess.Popen[bytes]:
     )
 
 
-def _interrupted(
-    process: subprocess.Popen[bytes], folder: Path, *, after: float, within: float
+def _signalled(
+    process: subprocess.Popen[bytes], number: int, folder: Path, *, ready: Callable[[], bool], after: float = 0.3
 ) -> tuple[int, bytes, bytes]:
-    """Interrupt a job `after` seconds at its dataset: exit code, stdout and stderr, if it ends `within` seconds."""
+    """Send a signal to a job `after` seconds from when it is ready: exit code, stdout and stderr, if it ends SOON."""
     try:
-        deadline = time.monotonic() + 30
-        while not (folder / "manifest.json").exists():
-            assert time.monotonic() < deadline, "the job never began"
+        deadline = time.monotonic() + 60
+        while not ready():
+            assert time.monotonic() < deadline, "the job never got there"
             assert process.poll() is None, "the job ended by itself"
             time.sleep(0.02)
         time.sleep(after)
         assert process.poll() is None, "the job was over before it could be interrupted"
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=within)
+        process.send_signal(number)
+        process.wait(timeout=SOON)
         assert process.stdout is not None
         assert process.stderr is not None
         return process.returncode, process.stdout.read(), process.stderr.read().strip()
@@ -50,20 +59,97 @@ def _interrupted(
                 stream.close()
 
 
-def test_an_interrupt_ends_the_job_with_130_and_one_sentence(tmp_path: Path) -> None:
-    path = tmp_path / "in.txt"
+@pytest.fixture(scope="module")
+def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that takes minutes."""
+    path = tmp_path_factory.mktemp("letters") / "in.txt"
     path.write_text("".join(f"letter {i} from a long and quiet winter " * 12 + "\n" for i in range(20_000)))
-    job = _start("extract", path, "-o", tmp_path / "d")
-    assert _interrupted(job, tmp_path / "d", after=0.5, within=8) == (130, b"", b"lamina: interrupted")
+    return path
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_ends_the_job_soon_with_its_code_and_one_sentence(
+    tmp_path: Path, letters: Path, number: signal.Signals
+) -> None:
+    job = _start("extract", letters, "-o", tmp_path / "d")
+    ready = (tmp_path / "d" / "manifest.json").exists
+    code, said = SIGNALS[number]
+    assert _signalled(job, number, tmp_path / "d", ready=ready) == (code, b"", said)
     with pytest.raises(lamina.LaminaError, match="unfinished"):
         lamina.open(tmp_path / "d")
     assert not list(tmp_path.rglob("*.partial"))
 
 
+def test_a_signal_is_heard_while_a_large_batch_is_computed(tmp_path: Path, letters: Path) -> None:
+    job = _start("extract", letters, "-o", tmp_path / "d", "--batch-tokens", 100_000)
+    ready = (tmp_path / "d" / "manifest.json").exists
+    assert _signalled(job, signal.SIGTERM, tmp_path / "d", ready=ready, after=5)[0] == 143
+
+
+def test_what_a_signal_ended_goes_on_and_gives_the_same_bytes(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "in.txt"
+    path.write_text("".join(f"letter {i} from a long and quiet winter\n" for i in range(600)))
+    options = ["--unit", "token", "--layers", "0..2"]
+    monkeypatch.setitem(run.__kwdefaults__, "shard_bytes", 1 << 20)
+    child = f"from lamina.jobs.local import run; run.__kwdefaults__['shard_bytes'] = {1 << 20}; "
+    child += "from lamina.cli.main import main; main()"
+    for number in SIGNALS:
+        done = len(list((tmp_path / "d").rglob("*.parquet")))
+        job = subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                child,
+                "extract",
+                str(path),
+                "-o",
+                str(tmp_path / "d"),
+                *options,
+                "--batch-tokens",
+                "256",
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
+        )
+        more = partial(_holds, tmp_path / "d", done + 2)
+        assert _signalled(job, number, tmp_path / "d", ready=more, after=0)[0] == SIGNALS[number][0]
+    for folder in ("d", "whole"):
+        assert cli("extract", path, "-o", tmp_path / folder, *options).code == 0
+    assert_same_files(tmp_path / "d", tmp_path / "whole")
+
+
+def _holds(folder: Path, n_shards: int) -> bool:
+    return len(list(folder.rglob("part-*.parquet"))) >= n_shards
+
+
 def test_an_interrupt_is_heard_while_standard_input_is_silent(tmp_path: Path) -> None:
     """As after `lamina extract - -o d` on a terminal, by mistake."""
     job = _start("extract", "-", "-o", tmp_path / "d")
-    assert _interrupted(job, tmp_path / "d", after=1.5, within=5) == (130, b"", b"lamina: interrupted")
+    ready = (tmp_path / "d" / "manifest.json").exists
+    outcome = _signalled(job, signal.SIGINT, tmp_path / "d", ready=ready, after=1)
+    assert outcome == (130, b"", b"lamina: interrupted")
+
+
+def test_a_second_job_on_the_same_folder_is_refused_and_harms_nothing(
+    process: Cli, tmp_path: Path, letters: Path
+) -> None:
+    job = _start("extract", letters, "-o", tmp_path / "d")
+    try:
+        while not (tmp_path / "d" / "manifest.json").exists():
+            assert job.poll() is None
+            time.sleep(0.02)
+        before = (tmp_path / "d" / "manifest.json").read_bytes()
+        outcome = process("extract", letters, "-o", tmp_path / "d", "--overwrite", "--quiet")
+        assert outcome.code == 1
+        assert f"{tmp_path / 'd'} is being written by process {job.pid} on" in outcome.sentence
+        assert (tmp_path / "d" / "manifest.json").read_bytes() == before
+        assert job.poll() is None
+    finally:
+        job.kill()
+        job.communicate()
 
 
 def test_a_reader_that_goes_away_is_no_traceback(made: Path) -> None:

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
-from fuzz.changes import changed
+from fuzz.changes import LONGEST, changed
 from fuzz.targets import TARGETS
 from fuzz.worker import mutate
 from hypothesis import HealthCheck, given, settings
@@ -70,4 +70,4 @@ def test_the_engine_without_coverage_finds_what_is_wrong(tmp_path: Path, capsys:
 
 @given(seed=st.integers(), data=st.binary(max_size=50))
 def test_a_change_has_an_end(seed: int, data: bytes) -> None:
-    assert len(changed(data, random.Random(seed), [data, b"other"])) <= 8_192
+    assert len(changed(data, random.Random(seed), [data, b"other"])) <= LONGEST

@@ -23,7 +23,7 @@ TEXTS = [
 
 @pytest.fixture(autouse=True)
 def no_waiting_for_the_disk(tmp_path: Path) -> Iterator[None]:
-    """Syncing is left out: it takes most of the time, and no test here pulls the plug (test_torments.py computes it)."""
+    """Syncing is left out: it takes most of the time, and no test pulls the plug (test_torments.py computes that)."""
     with used(Disk(tmp_path)):
         yield
 

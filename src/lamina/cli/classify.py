@@ -53,10 +53,6 @@ def command() -> None:
 @click.option("--label", required=True, metavar="COLUMN", help="The column that holds the label.")
 @layer_options
 @click.option(
-    "--unit", type=click.Choice(["text", "pair", "sentence", "span"]), default="text", show_default=True,
-    help="What is classified; all but texts from a dataset only.",
-)  # fmt: skip
-@click.option(
     "--kind", type=click.Choice(["logistic", "svm", "bayes", "forest", "centroid", "knn"]), default="logistic",
     show_default=True, help="Which classifier.",
 )  # fmt: skip
@@ -67,7 +63,7 @@ def command() -> None:
 @click.option("--overwrite", is_flag=True, help="Replace a classifier that is there already.")
 @result_options
 def train(
-    data: str, out: str, label: str, layer: str | None, winner: str | None, pool: str | None, unit: Any, kind: str,
+    data: str, out: str, label: str, layer: str | None, winner: str | None, pool: str | None, kind: str,
     strength: float | None, group: str | None, folds: int, overwrite: bool, as_json: bool, report: str | None,
     chart: str | None, **how: Any,
 ) -> None:  # fmt: skip
@@ -87,7 +83,7 @@ def train(
 
     check_free(out, overwrite=overwrite)
     extraction = Extraction(**how)
-    with training_data(data, extraction, unit=unit, layer=layer, winner=winner, pool=pool) as (dataset, where):
+    with training_data(data, extraction, unit="text", layer=layer, winner=winner, pool=pool) as (dataset, where):
         groups = None if group is None else row_labels(dataset.units, group)
         training = train_classifier(
             dataset, row_labels(dataset.units, label), layer=where, kind=kind, strength=strength, groups=groups,

@@ -45,6 +45,7 @@ def training_data(
 ) -> Iterator[tuple[Dataset, str]]:
     """The vectors to learn from, and which layer or mix of them: of a dataset, or of a file that is extracted first,
     only the layers that are needed. Raises SpecError, UsageError."""
+    from lamina.apps.mix import Mix
     from lamina.spec import Spec
 
     if winner is not None:
@@ -64,7 +65,7 @@ def training_data(
     if layer is None:
         raise click.UsageError(_WHICH)
     with how.dataset(data, _spec(layer, unit, pool or "mean", "include")) as dataset:
-        yield dataset, layer
+        yield dataset, str(Mix(",".join(map(str, dataset.layers)), Mix.parse(layer).combine))
 
 
 @contextmanager
@@ -100,9 +101,11 @@ _WHICH = "say which layer to look at, --layer or --winner: `lamina probe` finds 
 def _spec(layer: str, unit: Unit, pool: Any, special: Any) -> Spec:
     """Extracts just the layers of a mix, each by itself."""
     from lamina.apps.mix import Mix
+    from lamina.errors import SpecError
     from lamina.spec import Spec
 
-    layers = Mix.parse(layer).layers or "-1"
+    if not (layers := Mix.parse(layer).layers):
+        raise SpecError(f"{layer!r} is for a dataset whose layers were combined; of a file, say which layers")
     return Spec(layers=layers, unit=unit, pool=pool, special=special, dtype="float32")
 
 

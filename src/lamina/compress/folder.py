@@ -46,6 +46,7 @@ def check_place(out: Path, source: Path, *, overwrite: bool) -> None:
 @contextmanager
 def whole_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
     """A new folder beside `out`, which takes that name at the end; after an error nothing is left of it."""
+    out = out.resolve()  # `.` has no name, and a link leads to the folder that is meant
     out.parent.mkdir(parents=True, exist_ok=True)
     aside = out.with_name(f".{out.name}.{token_hex(4)}.partial")
     aside.mkdir()

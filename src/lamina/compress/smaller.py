@@ -32,6 +32,9 @@ from lamina.text.text import as_text
 from lamina.text.tokenizer import Tokenizer
 
 
+READ = "transformers reads the 8-bit weights through the package compressed-tensors"
+
+
 @dataclass(frozen=True, slots=True)
 class Smaller:
     """A model that was written.
@@ -127,10 +130,12 @@ def notes_on(original: Draft, draft: Draft, record: Mapping[str, Any]) -> tuple[
     """What whoever uses the model should know, in sentences."""
     arch, n = original.architecture, draft.architecture.n_layers
     is_cut, is_changed = n < arch.n_layers, bool(record["heads"] or record["ffn_rank"])
-    has_head = any("For" in str(name) for name in original.config.get("architectures") or [])
+    classes = " ".join(map(str, original.config.get("architectures") or []))
+    is_masked_lm = "ForMaskedLM" in classes or "ForPreTraining" in classes
+    is_read = record["precision"] == "int8" and (record["compatible"] or not is_changed)
     pools = (original.checkpoint.folder / "modules.json").is_file()
     notes = (
-        (is_cut and has_head, f"The task head is kept and now reads layer {n}, which it was not trained on."),
+        (is_cut and "For" in classes, f"The task head is kept and now reads layer {n}, which it was not trained on."),
         (is_cut and pools, f"What sentence-transformers and pool='model' make of a text now comes from layer {n}."),
         (is_cut and arch.pre_norm, f"The last norm now comes after layer {n}, and is part of that layer's states."),
         (
@@ -141,10 +146,8 @@ def notes_on(original: Draft, draft: Draft, record: Mapping[str, Any]) -> tuple[
             is_changed and record["compatible"],
             "Removed heads are zeros and factors are multiplied out: what transformers reads, no smaller, no faster.",
         ),
-        (
-            record["precision"] == "int8" and (record["compatible"] or not is_changed),
-            "transformers reads the 8-bit weights through the package compressed-tensors.",
-        ),
+        (is_read and not is_masked_lm, f"{READ}."),
+        (is_read and is_masked_lm, f"{READ}; the head with CompressedTensorsConfig(dequantize=True)."),
     )
     return tuple(sentence for applies, sentence in notes if applies)
 

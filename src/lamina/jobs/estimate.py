@@ -1,7 +1,7 @@
 """What a job will take, before it runs: rows, tokens, bytes on disk, memory and time, from a sample of its input.
 
-The sample is tokenized and cut into units like everything; rows and tokens of the whole follow from its characters (of
-texts, from their number). Time is that of some full batches, by their length.
+The sample is tokenized and cut into units like everything. Rows and tokens of the whole follow from the number of texts
+and of characters, as they do in the sample (least squares). Time is that of some full batches, by their length.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from lamina.dataset.shards import FORMATS
 from lamina.dataset.writer import SHARD_BYTES
@@ -141,18 +142,19 @@ def plan(
 def estimate(found: Survey, extractor: Extractor, specs: Mapping[str, Spec], *, timed: bool = True) -> Estimate:
     """What the tables of one pass over a surveyed input take. Raises SpecError, TextError."""
     asked = extractor.plan(specs)
-    scale = found.n_characters / max(1, found.sampled_characters)
     chunk = _sampled(found, extractor, asked)
-    tables = tuple(_table(name, asked, chunk, found, scale) for name in specs)
+    tables = tuple(_table(name, asked, chunk, found) for name in specs)
+    rows_a_unit = _rows_a_unit(found, extractor, specs)
     weights = 4 * n_parameters(extractor.architecture)
+    scale = found.n_characters / max(1, found.sampled_characters)
     return Estimate(
         n_texts=found.n_texts,
         n_characters=found.n_characters,
-        n_tokens=round(scale * chunk.tokens.ids.size),
+        n_tokens=rows_a_unit["token"],
         longest=found.longest,
         n_sampled=len(found.sample),
         tables=tables,
-        rows_a_unit=_rows_a_unit(found, extractor, specs, scale),
+        rows_a_unit=rows_a_unit,
         seconds=scale * _seconds(extractor, asked, chunk) if timed else None,
         memory=round(BASE_BYTES + 2 * weights + _held_bytes(tables) + BYTES_A_CHARACTER * found.longest),
     )
@@ -192,29 +194,38 @@ def _one_group(found: Survey) -> Rows:
     return Rows(texts, groups[0].columns.slice(0, 0)) if groups else Rows([], next(rows_of([""])).columns.slice(0, 0))
 
 
-def _table(name: str, asked: Plan, chunk: Chunk, found: Survey, scale: float) -> Table:
+def _table(name: str, asked: Plan, chunk: Chunk, found: Survey) -> Table:
     view = asked.views[name]
     (made, *_) = [one for one in chunk.views if one.view is view]
-    scale = found.n_texts / max(1, len(found.sample)) if view.spec.unit in ("text", "pair", "span") else scale
-    n_rows = round(scale * made.table.num_rows)
+    n_rows = _of_all(made.table, found)
     file = BytesIO()
     FORMATS[".parquet"].write(made.table, file)
     n_columns = len(view.layers) if view.spec.combine == "none" else 1
-    itemsize = np.dtype(view.spec.dtype).itemsize
-    a_column = n_rows * view.width * itemsize
-    return Table(name, view.spec, n_rows, n_columns, view.width, a_column, round(scale * file.tell()))
+    a_column = n_rows * view.width * np.dtype(view.spec.dtype).itemsize
+    of_units = round(file.tell() * n_rows / max(1, made.table.num_rows))
+    return Table(name, view.spec, n_rows, n_columns, view.width, a_column, of_units)
 
 
-def _rows_a_unit(found: Survey, extractor: Extractor, specs: Mapping[str, Spec], scale: float) -> dict[str, int]:
-    """How many rows each unit would have."""
+def _rows_a_unit(found: Survey, extractor: Extractor, specs: Mapping[str, Spec]) -> dict[str, int]:
+    """How many rows each unit would have; of tokens, every one."""
     first = next(iter(specs.values()))
     units: dict[str, Spec] = {
         unit: Spec(unit=unit, long=first.long, max_tokens=first.max_tokens, stride=first.stride, overlap=first.overlap)
         for unit in UNITS
     }
     chunk = _sampled(found, extractor, make_plan(units, extractor.architecture, extractor.tokenizer.template))
-    counts: dict[str, int] = {view.view.spec.unit: round(scale * view.table.num_rows) for view in chunk.views}
-    return {**counts, "text": round(found.n_texts * chunk.views[0].table.num_rows / max(1, len(found.sample)))}
+    return {unit: _of_all(view.table, found) for unit, view in zip(units, chunk.views, strict=True)}
+
+
+def _of_all(units: pa.Table, found: Survey) -> int:
+    """The rows of all texts, from the units table of the sample: so many a text and so many a character."""
+    if not found.sample:
+        return 0
+    n_rows = np.bincount(units.column("text_id").to_numpy(), minlength=len(found.sample))
+    sizes = np.array([len(text.text) for text in found.sample])
+    shape = np.stack([np.ones_like(sizes), sizes], axis=1).astype(np.float64)
+    of_text, of_character = np.linalg.lstsq(shape, n_rows.astype(np.float64))[0]
+    return max(0, round(float(of_text * found.n_texts + of_character * found.n_characters)))
 
 
 def _held_bytes(tables: Sequence[Table]) -> int:
