@@ -4,7 +4,7 @@ A worker: reads a JSON line that says what to run on, then a line for each run, 
 all texts and answers with the seconds, a JSON line. So whoever drives it can let contestants of several environments
 take turns.
 
-    loop         transformers, 32 texts at a time as they come, padded to the longest, output_hidden_states, masked means
+    loop         transformers, 32 texts at a time as they come, padded, output_hidden_states, masked means
     sorted       the same, sorted by length first
     sorted bf16  the same in bfloat16
     flair        TransformerWordEmbeddings(layers="all"), means over words

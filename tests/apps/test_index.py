@@ -140,8 +140,10 @@ def test_damage_is_an_error_that_says_what_to_do(dataset: Dataset, damage: str) 
         assert found is not None
         return found.open()
 
-    with pytest.raises(DatasetError, match="again" if damage != "newer" else "newer"):
+    with pytest.raises(DatasetError, match="again" if damage != "newer" else "newer Lamina"):
         opened()
+    build_index(dataset, 2)
+    assert_same(opened().search(QUERIES), Index.of(dataset, 2).search(QUERIES))
 
 
 def test_one_that_cannot_be_written_leaves_the_old_one(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,6 +176,12 @@ def test_what_cannot_be_indexed_is_refused(dataset: Dataset, options: dict[str, 
     with pytest.raises(SpecError):
         build_index(dataset, **{"layer": 2, **options})
     assert not list(dataset.folder.glob("indexes/*/index.json"))
+
+
+def test_a_metric_is_no_path(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="cosine, dot"):
+        build_index(dataset, 2, metric="x/../../../outside")  # type: ignore[arg-type]
+    assert not (dataset.folder / "indexes").exists()
 
 
 class TestGraph:
@@ -238,6 +246,8 @@ class TestGraph:
         with pytest.raises(DatasetError, match="index the dataset again"):
             stored.open()
         stored.open("exact").search(QUERIES)
+        assert_same(build_index(large, 2, method="usearch").open().search(QUERIES, method="exact"),
+                    Index.of(large, 2).search(QUERIES))  # fmt: skip
 
     def test_few_vectors(self, tmp_path: Path) -> None:
         few = write(tmp_path / "few", [embeddings(5)])

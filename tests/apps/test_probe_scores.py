@@ -131,9 +131,10 @@ def test_metrics_that_fit_come_with_the_telling_one_first() -> None:
     assert examples("r2")[0].fitting() == ["spearman", "r2"]
 
 
-def test_a_score_that_is_not_defined_is_no_number() -> None:
+def test_what_predicts_the_same_everywhere_knows_nothing() -> None:
     given, _ = examples("spearman")
-    assert np.isnan(score("spearman", given, np.ones(300)))
+    assert score("spearman", given, np.ones(300)) == 0
+    assert score("r2", given, np.full(300, given.truth.mean())) == pytest.approx(0)
     assert score(
         "macro-f1", Examples(np.array([0, 0]), ("a", "b", "c"), np.arange(2)), np.array([0, 1])
     ) == pytest.approx(1 / 3)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from math import log2
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from lamina.apps.index import Index
 from lamina.apps.retrieval import Qrels, retrieval
+from lamina.apps.squad import read_squad
 from lamina.errors import SourceError, SpecError
+from lamina.extraction.extractor import Extractor
 
 
 def slowly(ranking: list[int], judged: dict[int, int], k: int) -> tuple[float, float, float]:
@@ -86,3 +90,13 @@ def test_ids_must_fit() -> None:
         Qrels.of_pairs([("1", "y")]).of_rows(["1"], ["x"])
     with pytest.raises(SpecError, match="two documents have the id 'x'"):
         Qrels.of_pairs([("1", "x")]).of_rows(["1"], ["x", "y", "x"])
+
+
+def test_a_question_of_xquad_finds_its_paragraph(minilm: Extractor, shared_data: Path) -> None:
+    squad = read_squad(shared_data / "xquad/xquad.en.json")
+    passages = minilm.extract(squad.passages, layers=-1)
+    questions = minilm.extract([question.text for question in squad.questions], layers=-1)
+    found = Index.of(passages).search(questions.layer(-1), k=100)
+    figures = retrieval(found.rows, [{question.passage: 1} for question in squad.questions])
+    assert figures.mrr >= 0.92
+    assert figures.n_queries == 1190

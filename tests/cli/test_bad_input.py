@@ -121,9 +121,9 @@ def test_a_mistyped_command_exits_with_2_and_shows_its_usage(cli: Cli, arguments
 def test_an_output_that_is_a_dataset_is_refused_and_kept(cli: Cli, lines: Path, tmp_path: Path) -> None:
     assert cli("extract", lines, "-o", tmp_path / "d", "--layers", "0").code == 0
     before = files_in(tmp_path)
-    outcome = cli("extract", lines, "-o", tmp_path / "d", "--layers", "0")
+    outcome = cli("extract", lines, "-o", tmp_path / "d", "--layers", "1")
     assert outcome.code == 1
-    assert f"{tmp_path / 'd'} is a dataset already" in outcome.sentence
+    assert f"{tmp_path / 'd'} is a dataset already, of another job (spec was layers=0 " in outcome.sentence
     assert files_in(tmp_path) == before
     assert cli("extract", lines, "-o", tmp_path / "d", "--layers", "6", "--overwrite").code == 0
     assert lamina.open(tmp_path / "d").layers == (6,)

@@ -122,7 +122,7 @@ def test_a_dataset_is_learnt_from_as_it_is(cli: Cli, reviews: Path, tmp_path: Pa
     assert found["accuracy"] > 0.9
     assert "say which layer" in cli(*made, tmp_path / "layers", "--overwrite").err
     assert json.loads(cli(*made, tmp_path / "layers", "--overwrite", "--layer", "-1").out)["layer"] == "4"
-    assert "a dataset has its own" in cli(*made, tmp_path / "layers", "--layer", "4", "--pool", "max").err
+    assert "a dataset has its own" in cli(*made, tmp_path / "layers", "--overwrite", "--pool", "max").err
 
 
 def test_predictions_stream_from_stdin_in_order(process: Cli, classifier: Path) -> None:

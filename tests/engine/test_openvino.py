@@ -79,7 +79,7 @@ def test_float32_says_what_would_be_faster(parts: Parts, capabilities: list[str]
 
 def test_a_precision_that_was_not_taken_is_an_error(parts: Parts) -> None:
     silent = engine(parts, core=Core("FP32", "BF16", took=ov.Type.bf16))
-    with pytest.raises(EngineError, match="took .*bfloat16.* where .*float32.* was asked for, on A CPU of 2009"):
+    with pytest.raises(EngineError, match=r"took .*bfloat16.* where .*float32.* was asked for, on A CPU of 2009"):
         silent.compiled(Program((1,), ("sum",)))
 
 

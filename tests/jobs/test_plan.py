@@ -22,23 +22,7 @@ from lamina.text.text import Text
 from tests.samples import SCRIPTS
 
 Usage = namedtuple("Usage", "total used free")
-WORDS = [
-    "the",
-    "river",
-    "bank",
-    "raised",
-    "its",
-    "rates",
-    "while",
-    "old",
-    "boats",
-    "drift",
-    "slowly",
-    "past",
-    "every",
-    "quiet",
-    "harbour",
-]
+WORDS = ("the", "river", "bank", "raised", "its", "rates", "while", "old", "boats", "drift", "past", "every", "harbour")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from lamina.apps.index import METHODS, Bool, Index, Method
 from lamina.apps.mix import Layer, Mix, usable
-from lamina.apps.search import Float32, Int64, Metric, longest, prepared
+from lamina.apps.search import Float32, Int64, Metric, check_metric, longest, prepared
 from lamina.apps.search_graph import Graph, usearch_version
 from lamina.apps.transformed import transformed
 from lamina.dataset.durable import make_folder, remove, write_whole
@@ -27,7 +27,7 @@ from lamina.dataset.manifest import INDEXES, checksum
 from lamina.dataset.reader import Dataset
 from lamina.dataset.stored_transforms import shards_sha256
 from lamina.embeddings import COMBINED, Embeddings, layer_column
-from lamina.errors import DatasetError, SpecError
+from lamina.errors import DatasetError, MissingExtraError, SpecError
 from lamina.spec import Dtype
 
 FORMAT, VERSION = "lamina-index", 1
@@ -130,11 +130,8 @@ def build_index(
     try:
         make_folder(folder)
         with locked(folder):
-            found = find_index(dataset, layer, transform=transform, metric=metric)
-            if found is not None and found.header.made_of == made_of:
-                header = found.header
-                found.open("exact")
-            else:
+            header = _kept(dataset, layer, transform, metric, made_of)
+            if header is None:
                 header = _write_vectors(dataset, mix, transform, made_of, folder)
                 _write_header(folder, header)
             if method == "usearch" and (header.graph is None or header.graph["recall"] < recall):
@@ -156,7 +153,9 @@ def find_index(
         if found.get("format") != FORMAT:
             raise ValueError(f"it is no index of Lamina but {found.get('format')!r}")
         if found["format_version"] != VERSION:
-            raise DatasetError(f"{path} has format version {found['format_version']!r}: use a newer Lamina")
+            raise DatasetError(
+                f"{path} has format version {found['format_version']!r}: use a newer Lamina, or index the dataset again"
+            )
         if found.pop("checksum") != checksum(found):
             raise ValueError("its checksum is not that of its content")
         values = {name: found[name] for name in Header.__dataclass_fields__}
@@ -165,7 +164,27 @@ def find_index(
     except FileNotFoundError:
         return None
     except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise DatasetError(f"{path} is damaged ({error}): index the dataset again after removing {folder}") from None
+        raise DatasetError(f"{path} is damaged ({error}): index the dataset again") from None
+
+
+def _kept(
+    dataset: Dataset, layer: Layer, transform: str | None, metric: Metric, made_of: dict[str, Any]
+) -> Header | None:
+    """The header of the index that is there, if it is whole and of the same vectors; without a damaged graph."""
+    try:
+        found = find_index(dataset, layer, transform=transform, metric=metric)
+        if found is None or found.header.made_of != made_of:
+            return None
+        found.open("exact")
+    except DatasetError:
+        return None
+    try:
+        found.open()
+    except DatasetError:
+        return replace(found.header, graph=None)
+    except MissingExtraError:  # who can read it may have it
+        pass
+    return found.header
 
 
 def is_current(index: StoredIndex, dataset: Dataset, layer: Layer = -1, *, transform: str | None = None) -> bool:
@@ -191,6 +210,7 @@ def _made_of(dataset: Dataset, mix: Mix, transform: str | None, metric: str) -> 
 
 def _folder(dataset: Dataset, mix: Mix, transform: str | None, metric: str) -> Path:
     """Its name says what is in it, in characters that every file system takes."""
+    check_metric(metric)
     layer = str(_numbered(dataset, mix)).replace(":", "-of-").replace(",", "+")
     return dataset.folder / INDEXES / ".".join([layer, *([transform] if transform else []), metric])
 

@@ -61,7 +61,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A point of the learning curve: the mean score of some draws of so many labelled units, the lowest, the highest."""
+    """A point of the learning curve: the mean score of some draws of so many labelled units, the lowest and highest."""
 
     n: int
     score: float
@@ -159,20 +159,16 @@ class Answer:
         compared = {row.mix: row for row in (self.runner_up, self.last) if row is not None and row.mix != best.mix}
         said += [self._compared(row) for row in compared.values()]
         said.append(self._cheapest())
-        if beaten := self._beaten():
-            said.append(beaten)
+        if self.baselines:
+            known = ", ".join(f"{name} {score:.4f}" for name, score in self.baselines.items())
+            said.append(f"Without any vector: {known}.")
         if best.control is not None:
-            said.append(
-                f"Control task at {best.name}: {best.control:.4f}, selectivity {best.score - best.control:.4f}."
-            )
+            said.append(f"Control task: {best.control:.4f}, so the selectivity is {best.score - best.control:.4f}.")
         if best.random is not None:
-            said.append(f"The same layer of the model with random weights: {best.random:.4f}.")
+            said.append(f"The same of the model with random weights: {best.random:.4f}.")
         if self.test is not None:
-            test = self.test
-            said.append(
-                f"{self.chosen.name}, pool {self.chosen.pool}, on {test.n:,} {self.unit}s never seen: {self.metric} {test.score:.4f} "
-                f"[{test.low:.4f}, {test.high:.4f}]."
-            )
+            of = f"{self.chosen.name}, pool {self.chosen.pool}, on {self.test.n:,} {self.unit}s never seen"
+            said.append(f"Test: {of}: {self._scored(self.test)}.")
         return said
 
     def json(self) -> dict[str, Any]:
@@ -193,7 +189,7 @@ class Answer:
             model=model, layer=row.mix, unit=self.unit, pool=row.pool, special=special, label=label, scores=scores
         )
 
-    def _scored(self, row: Row) -> str:
+    def _scored(self, row: Row | Test) -> str:
         return f"{self.metric} {row.score:.4f} [{row.low:.4f}, {row.high:.4f}]"
 
     def _compared(self, row: Row) -> str:
@@ -206,17 +202,12 @@ class Answer:
 
     def _cheapest(self) -> str:
         row = self.cheapest
-        saves = (
-            f"stopping there leaves {self.saved(row):.0%} of the encoder's layers out" if self.saved(row) > 0 else ""
+        lost = f"{row.name}, pool {row.pool} ({row.behind:.4f} below, noise ± {row.noise:.4f})"
+        said = "Nothing cheaper is within the noise" if row is self.best else f"Cheapest within the noise: {lost}"
+        share = (
+            f"; stopping there saves {self.saved(row):.0%} of the encoder's layers, and about that share of its time"
         )
-        if row is self.best:
-            return "Nothing cheaper is within the noise" + (f"; {saves}." if saves else ".")
-        lost = f"{row.behind:.4f} below, noise ± {row.noise:.4f}"
-        return f"Cheapest within the noise: {row.name}, pool {row.pool} ({lost})" + (f"; {saves}." if saves else ".")
-
-    def _beaten(self) -> str:
-        said = [f"{name} {score:.4f}" for name, score in self.baselines.items()]
-        return f"Without any vector: {', '.join(said)}." if said else ""
+        return said + (share if self.saved(row) > 0 else "") + "."
 
 
 def _row_json(row: Row) -> dict[str, Any]:

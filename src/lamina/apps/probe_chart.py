@@ -20,7 +20,7 @@ def score_chart(answer: Answer, *, title: str) -> altair.HConcatChart:
     alt = altair_module()
     chart: altair.HConcatChart = alt.hconcat(_scores(alt, answer), _beaten(alt, answer), spacing=40)
     chart = chart.resolve_scale(color="independent", y="independent")
-    return chart.properties(title={"text": title, "subtitle": answer.how, "fontSize": 15})
+    return chart.properties(title={"text": title or answer.how, "subtitle": answer.how if title else ""})
 
 
 def curve_chart(answer: Answer) -> altair.LayerChart:

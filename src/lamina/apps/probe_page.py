@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lamina.apps.probe_answer import Answer, Row
-from lamina.apps.probe_chart import curve_chart, score_chart
+from lamina.apps.probe_chart import curve_chart, score_chart, short_name
 from lamina.apps.report import Chart, Heading, Paragraph, Part, Report, Table
 
 COLUMNS = ("layer", "pool", "behind the best", "noise", "control task", "selectivity", "random weights")
@@ -20,8 +20,8 @@ def report(
     examples  row of the units -> its text, for the confusions; None: they are shown without.
     """
     parts: list[Part] = [
-        Chart(score_chart(answer, title=title)),
-        *map(Paragraph, answer.sentences()[1:]),
+        Chart(score_chart(answer, title="")),
+        Paragraph(" ".join(answer.sentences()[1:])),
         table(answer),
     ]
     if answer.baselines:
@@ -50,7 +50,7 @@ def table(answer: Answer) -> Table:
 
 def _row(row: Row) -> Sequence[str | float | None]:
     beside = (row.behind, row.noise, row.control, row.selectivity, row.random)
-    return [row.name.removeprefix("layer "), row.pool, row.score, row.low, row.high, *row.scores.values(), *beside]
+    return [short_name(row), row.pool, row.score, row.low, row.high, *row.scores.values(), *beside]
 
 
 def _confusions(answer: Answer, examples: Mapping[int, str]) -> Table:

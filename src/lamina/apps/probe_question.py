@@ -89,10 +89,8 @@ class Question:
         values   [N] instead of the labels' own.
         may_fit  [N] rows that may be seen; None: all.
         """
-        layout, scale = (
-            Layout.of(self.parts, may_fit),
-            _Scale.of(self.labels.values if values is None else values, self.n_classes),
-        )
+        layout = Layout.of(self.parts, may_fit)
+        scale = _Scale.of(self.labels.values if values is None else values, self.n_classes)
         features = Dense.of(mix.vectors(data, self.labels.rows[layout.order]))
         return scale.back(held_out(features, scale.targets(layout), layout, self.parts).scores)
 
@@ -126,18 +124,18 @@ class Question:
         return {name: self.score(predicted, name) for name in self.examples().fitting() if name != self.metric}
 
     def baselines(self) -> dict[str, float]:
-        """Scores without any vector: what is commonest, and what the words say by themselves."""
+        """Scores without any vector: what is commonest, and what the words say by themselves. The mean of all numbers
+        is no baseline: its R² is 0, and it ranks nothing."""
         values, layout = self.labels.values, Layout.of(self.parts)
         scale = _Scale.of(values, self.n_classes)
-        found = {"majority" if self.n_classes else "mean": commonest(values, self.n_classes, self.parts)}
+        found = {"majority": commonest(values, self.n_classes, self.parts)} if self.n_classes else {}
         if self.unit in ("word", "token", "span"):
             name = "commonest label of each word" if self.n_classes else "mean of each word"
             found[name] = of_type(types_of(self.surfaces), values, self.n_classes, self.parts)
         else:
             said = bag_of_words(self.surfaces, scale.targets(layout), layout, self.parts)
             found |= {} if said is None else {"bag of words": scale.back(said)}
-        scores = {name: self.score(predicted) for name, predicted in found.items()}
-        return {name: value for name, value in scores.items() if np.isfinite(value)}
+        return {name: self.score(predicted) for name, predicted in found.items()}
 
     def curve(self, row: Row) -> Iterator[Point]:
         """The score of a row's layer and pool by the number of labelled rows that its probes see, the smallest first.

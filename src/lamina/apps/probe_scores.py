@@ -69,7 +69,7 @@ class Metric:
 
 
 def score(metric: str, examples: Examples, predicted: Values) -> float:
-    """A metric by its name in METRICS, of predictions [N]. NaN where it is not defined."""
+    """A metric by its name in METRICS, of predictions [N]."""
     place, amount, k = METRICS[metric].parts(examples, predicted)
     return float(METRICS[metric].value(np.bincount(place.ravel(), amount.ravel(), minlength=k).astype(np.float64)))
 
@@ -100,7 +100,7 @@ class Judge:
 
     def interval(self, value: float, spread: Float64) -> tuple[float, float]:
         """The 95 % interval around a score, from its resamples [B]."""
-        low, high = np.nanpercentile(spread, TAILS) if np.isfinite(spread).any() else (np.nan, np.nan)
+        low, high = np.percentile(spread, TAILS)
         least = METRICS[self.metric].low
         return (
             float(max(least, value - self.widening * max(0.0, value - low))),
@@ -109,8 +109,7 @@ class Judge:
 
     def noise(self, spread: Float64, other: Float64) -> float:
         """How large a difference between two scores may be by chance: half its 95 % interval's width."""
-        difference = (spread - other)[np.isfinite(spread - other)]
-        low, high = np.percentile(difference, TAILS) if difference.size else (0.0, np.inf)
+        low, high = np.percentile(spread - other, TAILS)
         return float(self.widening * (high - low) / 2)
 
     def _added(self, metric: Metric, predicted: Values, cluster: Int64, n_clusters: int) -> Any:
@@ -209,10 +208,8 @@ def _rank_parts(examples: Examples, predicted: Values) -> tuple[Int64, Float64, 
 def _correlation(sums: Float64) -> Float64:
     n, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
     spread = np.maximum(0, (xx - x * x / n) * (yy - y * y / n))
-    found: Float64 = np.divide(
-        xy - x * y / n, np.sqrt(spread), out=np.full_like(spread, np.nan), where=spread > 1e-24 * n * n
-    )
-    return found
+    found: Float64 = np.divide(xy - x * y / n, np.sqrt(spread), out=np.zeros_like(spread), where=spread > 1e-24 * n * n)
+    return found  # what is the same everywhere goes with nothing: 0
 
 
 def _number_parts(examples: Examples, predicted: Values) -> tuple[Int64, Float64, int]:
@@ -222,7 +219,7 @@ def _number_parts(examples: Examples, predicted: Values) -> tuple[Int64, Float64
 def _r2(sums: Float64) -> Float64:
     n, x, _, xx, yy, xy = np.moveaxis(sums, -1, 0)
     total = xx - x * x / n
-    found: Float64 = 1 - np.divide(xx + yy - 2 * xy, total, out=np.full_like(total, np.nan), where=total > 0)
+    found: Float64 = 1 - np.divide(xx + yy - 2 * xy, total, out=np.full_like(total, np.inf), where=total > 0)
     return found
 
 

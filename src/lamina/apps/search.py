@@ -54,9 +54,14 @@ class Found:
 
 def prepared(vectors: Float32, metric: Metric) -> Float32:
     """Vectors [N, D] as they are compared: of unit length for `cosine`. Raises SpecError for another metric."""
+    check_metric(metric)
+    return unit_length(vectors) if metric == "cosine" else vectors
+
+
+def check_metric(metric: str) -> None:
+    """Raises SpecError for a metric that is not known."""
     if metric not in METRICS:
         raise SpecError(f"metric must be one of {', '.join(METRICS)}, not {metric!r}")
-    return unit_length(vectors) if metric == "cosine" else vectors
 
 
 def longest(vectors: Vectors) -> float:

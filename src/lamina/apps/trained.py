@@ -97,8 +97,8 @@ class Place:
 
 
 def place_of(data: Data, layer: Layer = -1, *, unit: Unit = "text") -> Place:
-    """Where the vectors of a `layer` (or mix) of the data come from. A Dataset knows all of it; of Embeddings, `unit` is
-    what they are of. Raises SpecError for a layer that is not there."""
+    """Where the vectors of a `layer` (or mix) of the data come from. A Dataset knows all of it; of Embeddings, `unit`
+    is what they are of. Raises SpecError for a layer that is not there."""
     if isinstance(data, Dataset):
         spec, encoder = data.spec, Encoder.of(data.manifest.made)
     else:

@@ -69,7 +69,8 @@ def command(
         return
     watched = not quiet and sys.stderr.isatty()
     # Finds every broken row before the work begins, and how much there is; a job that goes on has done so.
-    found = _surveyed(asked) if watched or not _is_begun(out, asked) else None
+    goes_on = _is_begun(out, asked) and not (overwrite or append)
+    found = _surveyed(asked) if watched or not goes_on else None
     extractor = asked.load()
     if not quiet:
         _say_engine(asked.engine, extractor)

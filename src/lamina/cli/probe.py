@@ -278,7 +278,11 @@ def _print(found: Answer) -> None:
         click.echo(f"left out: {n:,} {reason}")
     click.echo("")
     pools = list(dict.fromkeys(row.pool for row in found.rows))
-    beside = [name for name in ("control", "selectivity", "random") if any(getattr(row, name) for row in found.rows)]
+    beside = [
+        name
+        for name in ("control", "selectivity", "random")
+        if any(getattr(row, name) is not None for row in found.rows)
+    ]
     by_name: dict[str, dict[str, Row]] = {}
     for row in found.rows:
         by_name.setdefault(short_name(row), {})[row.pool] = row

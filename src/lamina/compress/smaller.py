@@ -31,7 +31,6 @@ from lamina.model.checkpoint import BUNDLED, Checkpoint
 from lamina.text.text import as_text
 from lamina.text.tokenizer import Tokenizer
 
-
 READ = "transformers reads the 8-bit weights through the package compressed-tensors"
 
 

@@ -52,9 +52,7 @@ class Assembly:
         assert self.n_missing == 0
         held = iter(zip(self.chunk.views, self.parts, strict=True))
         of_views = [list(islice(held, len(view.pools))) for view in self.plan.views.values()]
-        return tuple(
-            Embeddings(pools[0][0].table, _columns(pools, width), pools[0][0].n_texts) for pools in of_views
-        )
+        return tuple(Embeddings(pools[0][0].table, _columns(pools, width), pools[0][0].n_texts) for pools in of_views)
 
 
 def _columns(pools: Sequence[tuple[ChunkView, dict[int, Float32]]], width: int) -> dict[str, Float32]:

@@ -1,7 +1,7 @@
 """The same model with random weights: what an architecture knows before it has learnt anything.
 
-Comes in: a checkpoint. Goes out: a folder that is one too, every tensor drawn anew as before pretraining: matrices from a
-normal distribution, norms the identity, biases zero. The draws depend on the seed and the tensors' names only.
+Comes in: a checkpoint. Goes out: a folder that is one too, every tensor drawn anew as before pretraining: matrices
+from a normal distribution, norms the identity, biases zero. The draws depend on the seed and the tensors' names only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DEVIATION = 0.02  # BERT's initializer_range (Devlin et al. 2019, their code), a
 
 
 def write_random(checkpoint: Checkpoint, folder: Path, *, seed: int = 0) -> None:
-    """Write a checkpoint with random weights, and the configuration and tokenizer of another. Raises CheckpointError."""
+    """Write a checkpoint of random weights with the configuration and tokenizer of another. Raises CheckpointError."""
     folder.mkdir(parents=True, exist_ok=True)
     files = checkpoint.weight_files()
     tensors = [tensor for file in files for tensor in read_tensors(file)]
