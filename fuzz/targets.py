@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -256,6 +256,7 @@ def _shards() -> dict[str, bytes]:
 def _extractor() -> tuple[lamina.Extractor, str, dict[str, lamina.Embeddings]]:
     """The tiny model, a text that stands beside others, and what it gives alone."""
     model, beside = lamina.load(_model()), "the ab, cd! efs of the long wxyz."
+    model = replace(model, checkpoint=replace(model.checkpoint, name="tiny"))  # no path of this machine in what is kept
     units = ("text", "word", "token", "sentence")
     return model, beside, {unit: model.extract([beside], unit=unit) for unit in units}  # type: ignore[arg-type]
 

@@ -19,6 +19,7 @@ from tests.cli.conftest import Cli, command
 
 GOOD = ("a warm and generous film", "wonderful, funny, moving", "I loved every minute", "the best of the year", "a joy")
 BAD = ("a dull and lifeless film", "tedious, clumsy, hollow", "I hated every minute", "the worst of the year", "a bore")
+PAIRS = (("river", "river", "same"), ("bank", "stone", "other"))
 CONLL = """\
 Ann\tB-PER
 Lee\tI-PER
@@ -264,11 +265,11 @@ def test_a_tagger_of_plain_tags_and_its_page(cli: Cli, tmp_path: Path) -> None:
     whole = {"tokens": ["she", "sings", "well"], "pos": ["PRON", "VERB", "ADV"]}
     lines = [whole, {"tokens": ["he", "ran"], "pos": ["PRON", None]}, whole, whole]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    made = ("tag", "train", path, "-o", tmp_path / "t", "--words", "tokens", "--tags", "pos", "--layer", "2", "--json")
+    made = ("tag", "train", path, "-o", tmp_path / "t", "--words", "tokens", "--label", "pos", "--layer", "2", "--json")
     found = json.loads(cli(*made).out)
     assert (found["scheme"], found["n_texts"], found["n_left_out"]) == ("none", 3, 1)
     report = ("--report", tmp_path / "t.html", "--chart", tmp_path / "t.svg")
-    outcome = cli("tag", "eval", tmp_path / "t", path, "--words", "tokens", "--tags", "pos", *report)
+    outcome = cli("tag", "eval", tmp_path / "t", path, "--words", "tokens", "--label", "pos", *report)
     assert outcome.code == 0
     assert "1 texts without a tag for each word left out" in outcome.out
     assert "F1 by tag" in (tmp_path / "t.svg").read_text()
@@ -304,7 +305,11 @@ def test_a_winner_says_where_to_look(cli: Cli, reviews: Path, tmp_path: Path) ->
         (["classify", "train", "{gone}", "-o", "{new}", "--label", "label", "--layer", "2"], 1, "gone.csv"),
         (["classify", "predict", "{new}", "{reviews}"], 1, "holds nothing trained"),
         (["tag", "train", "{reviews}", "-o", "{new}", "--layer", "2"], 2, "no column 'tags'"),
-        (["tag", "train", "{reviews}", "-o", "{new}", "--tags", "label", "--layer", "2"], 1, "not a list with a label"),
+        (
+            ["tag", "train", "{reviews}", "-o", "{new}", "--label", "label", "--layer", "2"],
+            1,
+            "not a list with a label",
+        ),
         (["tag", "predict", "minilm", "{reviews}", "--head"], 1, "head"),
     ],
 )
@@ -329,6 +334,32 @@ def test_every_option_has_a_text(cli: Cli, verb: str) -> None:
             if isinstance(option, click.Option):
                 assert option.help, option.name
                 assert " ".join(option.help.split()) in page
+
+
+def test_training_that_is_interrupted_leaves_nothing(
+    cli: Cli, reviews: Path, conll: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lamina.apps.classify.Standard.of", interrupted)
+    monkeypatch.setattr("lamina.apps.tag.fit_crf", interrupted)
+    for arguments in (["classify", "train", reviews, "--label", "label"], ["tag", "train", conll]):
+        outcome = cli(*arguments, "--layer", "1", "-o", tmp_path / "new")
+        assert (outcome.code, outcome.err.strip()) == (130, "lamina: interrupted")
+        assert not (tmp_path / "new").exists()
+
+
+def test_pairs_are_classified_too(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    rows = [f"{word} {k},{other} {k},{label}" for k in range(8) for word, other, label in PAIRS]
+    path.write_text("first,second,label\n" + "\n".join(rows) + "\n")
+    columns = ("--text", "first", "--pair", "second")
+    train = ("classify", "train", path, *columns, "--label", "label", "--layer", "-1", "-o", tmp_path / "a", "--json")
+    assert json.loads(cli(*train).out)["n"] == 16
+    outcome = cli("classify", "predict", tmp_path / "a", path, *columns)
+    assert len(outcome.out.splitlines()) == 16
+    assert json.loads(outcome.out.splitlines()[0])["prediction"] in ("same", "other")
 
 
 def test_a_reader_that_goes_away_is_no_traceback(classifier: Path) -> None:

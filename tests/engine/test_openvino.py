@@ -32,6 +32,9 @@ class Took:
     def get_property(self, name: str) -> object:
         return self.precision
 
+    def create_infer_request(self) -> object:
+        return object()
+
 
 class Core:
     """A machine that says of itself what it is told to."""

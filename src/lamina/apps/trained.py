@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from lamina.apps.mix import Data, Layer, Mix
 from lamina.dataset.durable import make_folder, remove, write_whole
+from lamina.dataset.lock import LOCK, locked
 from lamina.dataset.manifest import Made
 from lamina.dataset.reader import Dataset
 from lamina.embeddings import COMBINED
@@ -131,7 +132,7 @@ def check_free(folder: str | Path, *, overwrite: bool) -> None:
     path = Path(folder)
     if path.exists() and not path.is_dir():
         raise TrainedError(f"{path} is a file; what is trained goes into a folder")
-    if not path.is_dir() or not any(path.iterdir()):
+    if not path.is_dir() or all(found.name == LOCK for found in path.iterdir()):
         return
     if not (path / FILE).is_file():
         raise TrainedError(f"{path} holds other files: give a folder that is new or empty")
@@ -154,11 +155,12 @@ def write_trained(folder: str | Path, trained: Trained, *, overwrite: bool = Fal
     text = json.dumps(_json(trained, name, digest), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         make_folder(path)
-        write_whole(path / name, lambda file: _all(file.write(content)))
-        write_whole(path / FILE, lambda file: _all(file.write(text.encode())))
-        for older in path.glob(TENSORS):
-            if older.name != name:
-                remove(older)
+        with locked(path):  # two that write at once would each remove the other's tensors
+            write_whole(path / name, lambda file: _all(file.write(content)))
+            write_whole(path / FILE, lambda file: _all(file.write(text.encode())))
+            for older in path.glob(TENSORS):
+                if older.name != name:
+                    remove(older)
     except OSError as error:
         raise TrainedError(f"{path} cannot be written: {error.strerror}") from None
 

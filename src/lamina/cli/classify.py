@@ -33,6 +33,7 @@ from lamina.cli.trained import (
 if TYPE_CHECKING:
     from lamina.apps.classify import Predictions
     from lamina.apps.classify_scores import ClassScores
+    from lamina.spec import Unit
 
 
 @click.group("classify")
@@ -57,15 +58,16 @@ def command() -> None:
     show_default=True, help="Which classifier.",
 )  # fmt: skip
 @click.option("--strength", type=float, help="scikit-learn's C of logistic and svm.  [default: found by the folds]")
-@click.option("--group", metavar="COLUMN", help="Rows with the same value here are never parted by the folds.")
+@click.option("--groups", metavar="COLUMN", help="Rows of one value here are never parted by the folds.")
+@click.option("--pair", metavar="COLUMN", help="The column that holds a second text: pairs are classified.")
 @click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="Parts held out in turn.")
 @extraction_options
 @click.option("--overwrite", is_flag=True, help="Replace a classifier that is there already.")
 @result_options
 def train(
     data: str, out: str, label: str, layer: str | None, winner: str | None, pool: str | None, kind: str,
-    strength: float | None, group: str | None, folds: int, overwrite: bool, as_json: bool, report: str | None,
-    chart: str | None, **how: Any,
+    strength: float | None, groups: str | None, pair: str | None, folds: int, overwrite: bool, as_json: bool,
+    report: str | None, chart: str | None, **how: Any,
 ) -> None:  # fmt: skip
     """Train a classifier on DATA, a file of texts and labels or a dataset, and say how it did on rows held out in turn.
 
@@ -82,12 +84,13 @@ def train(
     from lamina.apps.trained import check_free
 
     check_free(out, overwrite=overwrite)
-    extraction = Extraction(**how)
-    with training_data(data, extraction, unit="text", layer=layer, winner=winner, pool=pool) as (dataset, where):
-        groups = None if group is None else row_labels(dataset.units, group)
+    extraction = Extraction(**how, pair=pair)
+    unit: Unit = "text" if pair is None else "pair"
+    with training_data(data, extraction, unit=unit, layer=layer, winner=winner, pool=pool) as (dataset, where):
         training = train_classifier(
-            dataset, row_labels(dataset.units, label), layer=where, kind=kind, strength=strength, groups=groups,
-            folds=folds, on_fit=None if extraction.quiet else _said,
+            dataset, row_labels(dataset.units, label), layer=where, kind=kind, strength=strength,
+            groups=None if groups is None else row_labels(dataset.units, groups), folds=folds,
+            on_fit=None if extraction.quiet else _said,
         )  # fmt: skip
         training.classifier.save(out, overwrite=overwrite)
     made = training.classifier

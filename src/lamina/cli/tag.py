@@ -52,7 +52,7 @@ def command() -> None:
 @command.command("train")
 @click.argument("data")
 @click.option("-o", "--out", required=True, metavar="FOLDER", help="Where the tagger goes: new or empty.")
-@click.option("--tags", default="tags", show_default=True, metavar="COLUMN", help="A list of tags for each text.")
+@click.option("--label", default="tags", show_default=True, metavar="COLUMN", help="A list of tags for each text.")
 @layer_options
 @click.option(
     "--scheme", type=click.Choice(["auto", "bio", "bioes", "none"]), default="auto", show_default=True,
@@ -66,7 +66,7 @@ def command() -> None:
 @click.option("--overwrite", is_flag=True, help="Replace a tagger that is there already.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def train(
-    data: str, out: str, tags: str, layer: str | None, winner: str | None, pool: str | None, scheme: Any,
+    data: str, out: str, label: str, layer: str | None, winner: str | None, pool: str | None, scheme: Any,
     l2: float | None, dev: str | None, overwrite: bool, as_json: bool, **how: Any,
 ) -> None:  # fmt: skip
     """Train a tagger on DATA: a CoNLL file, a file with a column of words (--words) and one of tags, or a dataset of
@@ -83,9 +83,9 @@ def train(
     check_free(out, overwrite=overwrite)
     extraction = Extraction(**how)
     with training_data(data, extraction, unit="word", layer=layer, winner=winner, pool=pool) as (dataset, where):
-        labels = word_labels(dataset.units, tags)
+        labels = word_labels(dataset.units, label)
         on_step = None if extraction.quiet else _said_step
-        with _judges(dev, extraction, dataset, tags) as judges:
+        with _judges(dev, extraction, dataset, label) as judges:
             tagger = train_tagger(dataset, labels, layer=where, scheme=scheme, l2=l2, dev=judges, on_step=on_step)
         tagger.save(out, overwrite=overwrite)
     about = {**tagger.about, "scheme": tagger.scheme, "labels": list(tagger.labels), "layer": tagger.place.layer}
@@ -138,13 +138,13 @@ def predict(tagger: str, source: str, to: str, out: str | None, head: bool, **ho
 @command.command("eval")
 @click.argument("tagger")
 @click.argument("data")
-@click.option("--tags", default="tags", show_default=True, metavar="COLUMN", help="A list of tags for each text.")
+@click.option("--label", default="tags", show_default=True, metavar="COLUMN", help="A list of tags for each text.")
 @click.option("--head", is_flag=True, help="TAGGER is a model, whose own token-classification head is used.")
 @source_options
 @encoder_options
 @result_options
 def evaluate(
-    tagger: str, data: str, tags: str, head: bool, as_json: bool, report: str | None, chart: str | None, **how: Any
+    tagger: str, data: str, label: str, head: bool, as_json: bool, report: str | None, chart: str | None, **how: Any
 ) -> None:
     """Score TAGGER on DATA whose tags are known: precision, recall and F1 of whole spans by type (where there are no
     spans, of words by tag), accuracy of words, and what is taken for what.
@@ -157,7 +157,7 @@ def evaluate(
     from lamina.apps.tag_scores import score_tags
 
     tagging, labels, place = _whole(tagger, data, Run(**how), head=head)
-    scores = score_tags(tagging, word_labels(tagging.units, tags), labels=labels)
+    scores = score_tags(tagging, word_labels(tagging.units, label), labels=labels)
     if report:
         scores_report(scores, title=f"{tagger} on {data}", facts=facts(place, data)).save(report)
     if chart:
@@ -188,7 +188,7 @@ def evaluate(
 
 @contextmanager
 def _judges(
-    dev: str | None, how: Extraction, dataset: Dataset, tags: str
+    dev: str | None, how: Extraction, dataset: Dataset, label: str
 ) -> Iterator[tuple[Dataset, list[str | None]] | None]:
     """The words and tags of --dev, extracted as the training data were."""
     from dataclasses import replace
@@ -203,7 +203,7 @@ def _judges(
     how = replace(how, model=made.model, revision=made.revision, keep=None)
     with how.dataset(dev, dataset.spec) as other:
         place_of(dataset).check(other)
-        yield other, word_labels(other.units, tags)
+        yield other, word_labels(other.units, label)
 
 
 def _taggings(tagger: str, source: str, run: Run, *, head: bool) -> Iterator[tuple[Tagging, Embeddings]]:

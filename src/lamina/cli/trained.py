@@ -137,7 +137,12 @@ def source_options(function: F) -> F:
             click.option(
                 "--format", help="txt, csv, tsv, jsonl, parquet, conll, conllu.  [default: by the name; stdin: txt]"
             ),
-            click.option("--columns", type=Names(), help="The columns' names, where a file has no header line."),
+            click.option(
+                "--columns", type=Names(), help="The columns' names, where a file has no header; txt: label,text."
+            ),
+            click.option(
+                "--errors", default="strict", help="Bytes that are no UTF-8: strict or replace.  [default: strict]"
+            ),
             click.option("--quiet", is_flag=True, help="No progress on stderr."),
         )
     ):
@@ -160,6 +165,7 @@ class Run:
     words: str | None
     format: str | None
     columns: tuple[str, ...] | None
+    errors: Any
     quiet: bool
 
     def load(self, encoder: Encoder | None) -> Extractor:
@@ -188,7 +194,7 @@ class Run:
         """The texts, described."""
         from lamina.text.source import Source
 
-        return Source(path, self.format, self.text, self.pair, self.words, None, self.columns, None)
+        return Source(path, self.format, self.text, self.pair, self.words, None, self.columns, None, self.errors)
 
     def parts(self, path: str, extractor: Extractor, specs: Mapping[str, Spec]) -> Iterator[dict[str, Embeddings]]:
         """The embeddings of a source for each Spec, part by part. A row that cannot be read keeps its place, with the

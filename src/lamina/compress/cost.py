@@ -19,6 +19,7 @@ from lamina.compress.moments import Float64
 from lamina.engine.batch import Batch, Float32, Program
 from lamina.engine.openvino import OpenVinoEngine
 from lamina.engine.threads import available_threads
+from lamina.errors import SpecError
 from lamina.extraction.precision import text_batches
 from lamina.model.architecture import Architecture
 from lamina.model.inventory import n_parameters
@@ -58,10 +59,12 @@ class Cost:
 
 
 def cost_of(original: Draft, smaller: Draft, tokenizer: Tokenizer, texts: Sequence[str]) -> Cost:
-    """Compare a model with the one that it was made of, on texts."""
+    """Compare a model with the one that it was made of, on texts. Raises SpecError where they hold no token."""
     arch, n = original.architecture, smaller.architecture.n_layers
     batches = text_batches(texts, arch, tokenizer, batch_tokens=OpenVinoEngine.batch_tokens)
     n_tokens = sum(int(batch.lengths.sum()) for batch in batches)
+    if not n_tokens:
+        raise SpecError("the sample's texts hold no token that this model knows, so nothing can be measured on them")
     whole, new = _engine(original, arch), _engine(smaller, smaller.architecture)
     cut = whole if n == arch.n_layers else _engine(original, replace(arch, layers=arch.layers[:n]))
     expected, found = (_run(engine, n, batches)[0] for engine in (cut, new))

@@ -80,8 +80,8 @@ def write_model(folder: Path, draft: Draft, made: list[Piece], precision: str | 
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a JSON object, for people too."""
-    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    """Write a JSON object, for people too. In ASCII: a config may hold halves of characters, which UTF-8 cannot."""
+    text = json.dumps(values, indent=2) + "\n"
 
     def write(file: BinaryIO) -> None:
         file.write(text.encode())

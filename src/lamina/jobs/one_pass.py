@@ -56,7 +56,7 @@ def write_all(
                 for name, embeddings in part.items():
                     targets[name].add(embeddings)
         except TextError as error:
-            raise error.in_file(one.texts.path) if isinstance(one.texts, Source) else error from None
+            raise error.in_file(one.texts.name) if isinstance(one.texts, Source) else error from None
         for target in targets.values():
             target.writer.end_input()
         one.check_unchanged()

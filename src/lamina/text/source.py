@@ -83,7 +83,12 @@ class Source:
                 "columns can be named for txt, conll, conllu, csv and tsv files without a header; "
                 f"{self.path} is {kind}"
             )
-        return _kept(_table_rows(self) if kind == "parquet" else _record_rows(self, kind), on_error, f"{self.path}, ")
+        return _kept(_table_rows(self) if kind == "parquet" else _record_rows(self, kind), on_error, f"{self.name}, ")
+
+    @property
+    def name(self) -> str:
+        """What errors call it."""
+        return "standard input" if self.path == STDIN else self.path
 
     @property
     def can_be_read_twice(self) -> bool:
@@ -124,7 +129,7 @@ def _until_unreadable(groups: Iterator[Rows], where: str) -> Iterator[Rows]:
 def _record_rows(source: Source, kind: str) -> Iterator[Rows]:
     """Rows of a file that is read record by record."""
     with opened(source.path) as file:
-        records = READERS[kind](Lines(file, source.path, errors=source.errors), source.columns)
+        records = READERS[kind](Lines(file, source.name, errors=source.errors), source.columns)
         if records.names is None:
             return
         used, travelling = _columns(source, kind, records.names)
