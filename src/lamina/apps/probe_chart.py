@@ -52,10 +52,11 @@ def short_name(row: Row) -> str:
 
 
 def _scores(alt: Any, answer: Answer) -> Any:
+    rows = _telling(answer)
     values: list[dict[str, Any]] = [
         {"layer": short_name(row), "pool": row.pool or "as extracted", "score": row.score, "low": row.low,
          "high": row.high, "is_layer": isinstance(row.layer, int)}
-        for row in answer.rows
+        for row in rows
     ]  # fmt: skip
     order = list(dict.fromkeys(value["layer"] for value in values))
     pools = list(dict.fromkeys(value["pool"] for value in values))
@@ -80,7 +81,21 @@ def _scores(alt: Any, answer: Answer) -> Any:
             y="score:Q", color=colour, xOffset=aside, tooltip=tooltip
         ),
         marked.mark_text(dy=-9, fontWeight="bold", text=text).encode(y="high:Q"),
-    ).properties(title="every layer, pool and mix, with 95 % intervals", width=420, height=HEIGHT)
+    ).properties(title=_which(answer, rows), width=420, height=HEIGHT)
+
+
+def _telling(answer: Answer) -> list[Row]:
+    """The rows that are above the majority: [CLS] at layer 0 is the same for every text, and would flatten the rest."""
+    floor = answer.baselines.get("majority", -1.0)
+    telling = [row for row in answer.rows if row.low > floor]
+    return telling if 2 * len(telling) > len(answer.rows) else list(answer.rows)
+
+
+def _which(answer: Answer, rows: list[Row]) -> str:
+    which = (
+        "every layer, pool and mix" if len(rows) == len(answer.rows) else "layers, pools and mixes above the majority"
+    )
+    return f"{which}, with 95 % intervals"
 
 
 def _beaten(alt: Any, answer: Answer) -> Any:
