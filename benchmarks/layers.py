@@ -1,4 +1,4 @@
-"""Which layer is best for what? `lamina.apps.probe` on public data, a table, and a picture.
+"""Which layer is best for what? `lamina.apps.probe.run` on public data, a table, and a picture.
 
     python benchmarks/layers.py [--model minilm] [--data FOLDER] [--tasks TREC ...] [--out docs/layers] [--redraw]
 
@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 import lamina
-from lamina.apps.probe import answer
-from lamina.apps.probe_ask import ask
-from lamina.apps.probe_chart import short_name
+from lamina.apps.probe.asking import ask
+from lamina.apps.probe.chart import short_name
+from lamina.apps.probe.run import answer
 from lamina.text.source import Source
 from lamina.text.text import as_text
 

@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from lamina.apps.classify import read_classifier
-from lamina.apps.tag import read_tagger
+from lamina.apps.classify.classifier import read_classifier
+from lamina.apps.tag.tagger import read_tagger
 from lamina.apps.trained import FILE
 from lamina.cli.classify import WRITERS
 from lamina.cli.tag import _as_json, _by_text, _views

@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from lamina.apps.search import PRODUCTS, QUERIES, longest, nearest, prepared
-from lamina.apps.search_graph import Graph
+from lamina.apps.search.exact import PRODUCTS, QUERIES, longest, nearest, prepared
+from lamina.apps.search.graph import Graph
 from lamina.errors import SpecError
 
 K = 10

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lamina.apps.align import Aligned
-from lamina.apps.align_page import align_page
-from lamina.apps.align_score import read_gold
+from lamina.apps.align.links import Aligned
+from lamina.apps.align.page import align_page
+from lamina.apps.align.score import read_gold
 from tests.browser.conftest import HOSTILE, Open
 
 WORDS = [(HOSTILE, HOSTILE[::-1]), ([], ["alone"]), (["ja", "."], ["yes", "."])]

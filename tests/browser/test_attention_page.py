@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lamina.apps.attention import head_figures
-from lamina.apps.attention_page import attention_page
+from lamina.apps.attention.figures import head_figures
+from lamina.apps.attention.page import attention_page
 from lamina.cli.main import run
 from lamina.extraction.extractor import Extractor
 from tests.browser.conftest import HOSTILE, Open

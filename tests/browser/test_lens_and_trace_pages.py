@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lamina.apps.lens import Lens, lens_of, look
-from lamina.apps.lens_page import lens_page
-from lamina.apps.trace import Trace, trace
-from lamina.apps.trace_page import trace_page
+from lamina.apps.lens.guesses import Lens, lens_of, look
+from lamina.apps.lens.page import lens_page
+from lamina.apps.trace.page import trace_page
+from lamina.apps.trace.uses import Trace, trace
 from lamina.embeddings import Embeddings
 from tests.browser.conftest import HOSTILE, Open
 

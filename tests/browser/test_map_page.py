@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 
 from lamina.apps.charts import COLOURS
-from lamina.apps.map import Map
-from lamina.apps.map_page import map_page
+from lamina.apps.map.page import map_page
+from lamina.apps.map.pictures import Map
 from tests.browser.conftest import HOSTILE, Open
 
 N, L = 20_000, 7

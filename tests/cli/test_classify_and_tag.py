@@ -342,8 +342,8 @@ def test_training_that_is_interrupted_leaves_nothing(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lamina.apps.classify.Standard.of", interrupted)
-    monkeypatch.setattr("lamina.apps.tag.fit_crf", interrupted)
+    monkeypatch.setattr("lamina.apps.classify.classifier.Standard.of", interrupted)
+    monkeypatch.setattr("lamina.apps.tag.tagger.fit_crf", interrupted)
     for arguments in (["classify", "train", reviews, "--label", "label"], ["tag", "train", conll]):
         outcome = cli(*arguments, "--layer", "1", "-o", tmp_path / "new")
         assert (outcome.code, outcome.err.strip()) == (130, "lamina: interrupted")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from lamina.apps.search import Int64
+from lamina.apps.search.exact import Int64
 from lamina.dataset.reader import Dataset
 
 AROUND = 24  # units looked at on each side

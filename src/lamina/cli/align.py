@@ -17,8 +17,8 @@ from lamina.cli.options import model_options
 if TYPE_CHECKING:
     import altair
 
-    from lamina.apps.align import Aligned
-    from lamina.apps.align_score import Gold
+    from lamina.apps.align.links import Aligned
+    from lamina.apps.align.score import Gold
     from lamina.embeddings import Embeddings
     from lamina.extraction.extractor import Extractor
     from lamina.spec import Spec
@@ -182,7 +182,7 @@ def _words_between_spaces(held: Sentences) -> list[tuple[list[str], list[str]]]:
 
 
 def _gold(path: str, held: Sentences, first: int) -> list[Gold]:
-    from lamina.apps.align_score import read_gold
+    from lamina.apps.align.score import read_gold
     from lamina.errors import SourceError
 
     given = lines(path)
@@ -193,7 +193,7 @@ def _gold(path: str, held: Sentences, first: int) -> list[Gold]:
 
 
 def _given(path: str, held: Sentences) -> list[Aligned]:
-    from lamina.apps.align import Aligned
+    from lamina.apps.align.links import Aligned
 
     given = _gold(path, held, 0)
     return [Aligned("given", Path(path).name, tuple(tuple(sorted(marked.possible)) for marked in given))]
@@ -204,7 +204,7 @@ def _aligned(
     pool: Any, quiet: bool, *, scored: bool,
 ) -> tuple[list[Aligned], list[tuple[list[str], list[str]]]]:  # fmt: skip
     """The links by layer and method, and the words of each pair; block by block, in bounded memory but for these."""
-    from lamina.apps.align import align, joined
+    from lamina.apps.align.links import align, joined
     from lamina.apps.mix import mixes_of
     from lamina.cli.progress import progress
     from lamina.cli.queries import layers_of
@@ -244,8 +244,8 @@ def _give_out(
     found: list[Aligned], words: list[tuple[list[str], list[str]]], marked: list[Gold] | None, *, output: str | None,
     as_json: bool, report: str | None, chart: str | None, facts: dict[str, str],
 ) -> None:  # fmt: skip
-    from lamina.apps.align_page import align_page, align_rows
-    from lamina.apps.align_score import pharaoh
+    from lamina.apps.align.page import align_page, align_rows
+    from lamina.apps.align.score import pharaoh
     from lamina.errors import SpecError
 
     rows = align_rows(found, words, marked)
@@ -275,7 +275,7 @@ def _worst(aer: float | None) -> float:
 
 
 def _chart(rows: Iterable[dict[str, Any]], scored: bool) -> altair.LayerChart:
-    from lamina.apps.align_page import align_chart
+    from lamina.apps.align.page import align_chart
 
     return align_chart(list(rows), scored=scored)
 

@@ -12,7 +12,7 @@ from lamina.cli.compose import model_facts, print_json
 from lamina.cli.figures import Figures
 
 if TYPE_CHECKING:
-    from lamina.apps.mining import Mined
+    from lamina.apps.align.mining import Mined
 
 
 def mine_files(
@@ -48,7 +48,7 @@ def mine_files(
 def _mined(
     extractor: Any, sides: tuple[list[str], list[str]], layers: tuple[str, ...], neighbours: int, pool: Any, quiet: bool
 ) -> list[Mined]:
-    from lamina.apps.mining import mine
+    from lamina.apps.align.mining import mine
     from lamina.apps.mix import mixes_of
     from lamina.cli.align import extracted
     from lamina.cli.progress import progress
@@ -65,7 +65,7 @@ def _mined(
 
 
 def _scores(mined: Mined) -> dict[str, Any]:
-    from lamina.apps.mining import parallel_scores
+    from lamina.apps.align.mining import parallel_scores
 
     return parallel_scores(mined)
 

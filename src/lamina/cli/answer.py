@@ -55,7 +55,7 @@ def command(
     lamina answer passages/ --questions questions.txt --layers 4 --layers 6 --json
     lamina answer xquad.en.json --eval --chart answers.svg
     """
-    from lamina.apps.squad import check_language, read_squad
+    from lamina.apps.answer.squad import check_language, read_squad
 
     check_language(language)
     if by not in WAYS:
@@ -101,8 +101,8 @@ def _ask(dataset: Dataset, reader: Reader, asked: list[str], layers: tuple[str, 
     """A row for each of the k passages of each question, the best answer first, layer by layer."""
     import numpy as np
 
-    from lamina.apps.index import Index
     from lamina.apps.mix import mixes_of
+    from lamina.apps.search.index import Index
     from lamina.cli.queries import query_vectors
     from lamina.text.text import as_text
 

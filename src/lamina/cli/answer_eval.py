@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     import altair
 
-    from lamina.apps.answer import Answer
+    from lamina.apps.answer.spans import Answer
+    from lamina.apps.answer.squad import Question, Squad
     from lamina.apps.mix import Mix
-    from lamina.apps.search import Int64
-    from lamina.apps.squad import Question, Squad
+    from lamina.apps.search.exact import Int64
     from lamina.dataset.reader import Dataset
     from lamina.embeddings import Embeddings
 
@@ -75,7 +75,7 @@ def evaluate(
 
 
 def _by_sentence(asked: Embeddings, sentences: Dataset) -> Callable[[Mix, Int64, Int64], list[Answer]]:
-    from lamina.apps.answer import Sentences
+    from lamina.apps.answer.spans import Sentences
 
     units = sentences.units
 
@@ -106,8 +106,8 @@ def _row(
     """One layer's figures."""
     import numpy as np
 
-    from lamina.apps.index import Index
-    from lamina.apps.retrieval import retrieval
+    from lamina.apps.search.index import Index
+    from lamina.apps.search.retrieval import retrieval
 
     right = np.array([question.passage for question in questions])
     found = Index.of(passages, str(mix)).search(mix.vectors(asked), k=max(DEPTH, task.k)).rows
@@ -128,7 +128,7 @@ def _marks(questions: Sequence[Question], answers: list[Answer], language: str, 
     """The share of answers that hold an expected one, that are one, and the mean F1."""
     from math import fsum
 
-    from lamina.apps.squad import exact_match, f1, holds
+    from lamina.apps.answer.squad import exact_match, f1, holds
 
     return {
         prefix + name: fsum(mark(a.text, q.answers, language) for q, a in zip(questions, answers, strict=True))

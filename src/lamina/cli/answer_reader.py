@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from lamina.cli.compose import Extraction, is_dataset
 
 if TYPE_CHECKING:
-    from lamina.apps.answer import Answer
+    from lamina.apps.answer.spans import Answer
+    from lamina.apps.answer.squad import Squad
     from lamina.apps.mix import Mix
-    from lamina.apps.search import Int64
-    from lamina.apps.squad import Squad
+    from lamina.apps.search.exact import Int64
     from lamina.dataset.reader import Dataset
     from lamina.embeddings import Embeddings
     from lamina.extraction.extractor import Extractor
@@ -53,7 +53,7 @@ class Reader:
 
     def prepare(self, questions: Sequence[str], passages: Sequence[str], layers: str) -> Read:
         """What answers questions in passages, both given by their numbers, at one of the layers; None: the last one."""
-        from lamina.apps.answer import Sentences
+        from lamina.apps.answer.spans import Sentences
         from lamina.apps.mix import Mix
 
         if self.head is not None:
@@ -71,7 +71,7 @@ class Reader:
 
     def by_head(self, pairs: Sequence[tuple[str, str]]) -> list[Answer]:
         """The answer to each question in its passage."""
-        from lamina.apps.answer import head_answers
+        from lamina.apps.answer.spans import head_answers
         from lamina.text.text import Text
 
         assert self.head is not None

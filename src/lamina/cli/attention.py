@@ -57,7 +57,7 @@ def command(
     """
     from itertools import chain
 
-    from lamina.apps.attention import MEASURES, by_head, by_layer, head_figures
+    from lamina.apps.attention.figures import MEASURES, by_head, by_layer, head_figures
 
     how = Extraction(**extraction)
     given, from_file = given_texts(texts, how)
@@ -68,12 +68,12 @@ def command(
     first = [text for _, text in zip(range(show if from_file else len(used)), found, strict=False)]
     figures = head_figures(chain(first, found))
     if chart:
-        from lamina.apps.attention_chart import attention_chart
+        from lamina.apps.attention.chart import attention_chart
         from lamina.apps.charts import save
 
         save(attention_chart(figures, title=f"Attention heads of {how.model}"), chart)
     if report:
-        from lamina.apps.attention_page import attention_page
+        from lamina.apps.attention.page import attention_page
 
         said = f"{len(used):,} {'text' if len(used) == 1 else 'texts'}, {len(first):,} of them shown; units: {unit}s."
         facts = {"command": command_line(), **model_facts(model)}

@@ -31,8 +31,8 @@ from lamina.cli.trained import (
 )
 
 if TYPE_CHECKING:
-    from lamina.apps.classify import Predictions
-    from lamina.apps.classify_scores import ClassScores
+    from lamina.apps.classify.classifier import Predictions
+    from lamina.apps.classify.scores import ClassScores
     from lamina.spec import Unit
 
 
@@ -78,8 +78,8 @@ def train(
     lamina classify train reviews.csv -o model/ --text review --label stars --layer 4
     lamina classify train reviews.csv -o model/ --label stars --winner winner.json --kind svm
     """
-    from lamina.apps.classify import train_classifier
-    from lamina.apps.classify_scores import score_classes
+    from lamina.apps.classify.classifier import train_classifier
+    from lamina.apps.classify.scores import score_classes
     from lamina.apps.labels import row_labels
     from lamina.apps.trained import check_free
 
@@ -115,7 +115,7 @@ def train(
             "too few rows to hold any out: how good it is is not known, and its probabilities are not calibrated"
         )
     else:
-        from lamina.apps.classify_report import sentence
+        from lamina.apps.classify.report import sentence
 
         click.echo(f"held out in turn: {sentence(scores)}")
 
@@ -163,9 +163,9 @@ def evaluate(
     \b
     lamina classify eval model/ test.csv --text review --label stars --report test.html
     """
-    from lamina.apps.classify import read_classifier
-    from lamina.apps.classify_report import sentence
-    from lamina.apps.classify_scores import score_classes
+    from lamina.apps.classify.classifier import read_classifier
+    from lamina.apps.classify.report import sentence
+    from lamina.apps.classify.scores import score_classes
     from lamina.apps.labels import row_labels
 
     predictions = _whole(classifier, data, Run(**how))
@@ -183,7 +183,7 @@ def evaluate(
 
 def _predictions(classifier: str, source: str, run: Run) -> Iterator[Predictions]:
     """The predictions of each part of a source, running only the layers that are needed."""
-    from lamina.apps.classify import read_classifier
+    from lamina.apps.classify.classifier import read_classifier
 
     trained = read_classifier(classifier)
     extractor = run.load(trained.place.encoder)
@@ -195,7 +195,7 @@ def _whole(classifier: str, data: str, run: Run) -> Predictions:
     import numpy as np
     import pyarrow as pa
 
-    from lamina.apps.classify import Predictions, read_classifier
+    from lamina.apps.classify.classifier import Predictions, read_classifier
     from lamina.errors import SpecError
 
     if is_dataset(data):
@@ -274,7 +274,7 @@ def _is_whole(units: Any) -> bool:
 def _write(
     scores: ClassScores, report: str | None, chart: str | None, *, title: str, facts: dict[str, str], about: str = ""
 ) -> None:
-    from lamina.apps.classify_report import confusion_chart, scores_report
+    from lamina.apps.classify.report import confusion_chart, scores_report
 
     if report:
         scores_report(scores, title=title, facts=facts, about=about).save(report)

@@ -18,7 +18,7 @@ from lamina.cli.compose import (
 from lamina.cli.given import fitting, given_texts
 
 if TYPE_CHECKING:
-    from lamina.apps.lens import Lens
+    from lamina.apps.lens.guesses import Lens
     from lamina.embeddings import Embeddings
     from lamina.extraction.extractor import Extractor
     from lamina.extraction.head import Head
@@ -59,7 +59,7 @@ def command(
     lamina lens "The river burst its [MASK]." --expect bank --model bert-base-uncased
     lamina lens "The river burst its bank." --at each --model bert-base-uncased --report lens.html
     """
-    from lamina.apps.lens import by_layer
+    from lamina.apps.lens.guesses import by_layer
 
     how = Extraction(**extraction)
     given, from_file = given_texts(texts, how)
@@ -72,16 +72,16 @@ def command(
     shown = lenses[:show] if from_file else lenses
     if chart:
         from lamina.apps.charts import save
-        from lamina.apps.lens_page import lens_chart
+        from lamina.apps.lens.page import lens_chart
 
         save(lens_chart(rows), chart)
     if report:
-        from lamina.apps.lens_page import lens_page
+        from lamina.apps.lens.page import lens_page
 
         facts = {"command": command_line(), **model_facts(model)}
         lens_page(shown, counted=lenses, summary=_summary(at, len(lenses)), facts=facts).save(report)
     if as_json:
-        from lamina.apps.lens import records
+        from lamina.apps.lens.guesses import records
 
         print_json({"at": at, "rows": rows, "texts": [records(lens) for lens in shown]})
         return
@@ -108,7 +108,7 @@ def _lens(model: Extractor, head: Head, text: Any, *, layers: str, at: str, expe
     """What the layers take one text's tokens for."""
     import numpy as np
 
-    from lamina.apps.lens import NO_TRUTH, lens_of, look
+    from lamina.apps.lens.guesses import NO_TRUTH, lens_of, look
 
     states = model.extract([text], layers=layers, unit="token", long="error")
     name, mask = _mask(model)

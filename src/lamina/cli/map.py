@@ -17,7 +17,7 @@ from lamina.cli.compose import (
 )
 
 if TYPE_CHECKING:
-    from lamina.apps.map import Map
+    from lamina.apps.map.pictures import Map
     from lamina.dataset.reader import Dataset
 
 
@@ -66,7 +66,7 @@ def command(
     """
     import numpy as np
 
-    from lamina.apps.map import make_map
+    from lamina.apps.map.pictures import make_map
     from lamina.apps.where import rows_where
     from lamina.spec import Spec
 
@@ -106,16 +106,16 @@ def _write(
     written = []
     if chart:
         from lamina.apps.charts import save
-        from lamina.apps.map_chart import map_chart
+        from lamina.apps.map.chart import map_chart
 
         save(map_chart(found, dataset.units, colour=colour, title=title), chart)
         written.append(Path(chart))
     if projector:
-        from lamina.apps.map_export import save_projector
+        from lamina.apps.map.export import save_projector
 
         written += [Path(projector) / name for name in save_projector(found, dataset, projector)]
     if atlas:
-        from lamina.apps.map_export import save_atlas
+        from lamina.apps.map.export import save_atlas
 
         save_atlas(found, dataset.units, atlas)
         written.append(Path(atlas))
@@ -127,7 +127,7 @@ def _page(
 ) -> dict[str, int]:
     from pathlib import Path
 
-    from lamina.apps.map_page import map_page
+    from lamina.apps.map.page import map_page
 
     inside = texts if dataset.spec.unit != "text" else None
     facts = {"command": command_line(), **facts_of(dataset)}

@@ -27,7 +27,7 @@ from lamina.cli.options import Names
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from lamina.apps.probe_answer import Answer, Row
+    from lamina.apps.probe.verdict import Answer, Row
     from lamina.apps.winner import Winner
     from lamina.dataset.reader import Dataset
     from lamina.extraction.extractor import Extractor
@@ -84,8 +84,8 @@ def command(
     lamina probe train.csv --label intent --test test.csv --save winner.json --report probe.html
     lamina probe dev.conllu --label tags --random-weights
     """
-    from lamina.apps.probe import answer
-    from lamina.apps.probe_ask import ask
+    from lamina.apps.probe.asking import ask
+    from lamina.apps.probe.run import answer
 
     extraction = Extraction(**how)
     with _views(data, extraction, unit, pools, layers, random_weights=random_weights) as (views, random):
@@ -254,8 +254,8 @@ def _draw(found: Answer, dataset: Dataset, title: str, report: str | None, chart
 
     from lamina.apps.charts import save
     from lamina.apps.context import contexts
-    from lamina.apps.probe_chart import score_chart
-    from lamina.apps.probe_page import report as page
+    from lamina.apps.probe.chart import score_chart
+    from lamina.apps.probe.page import report as page
 
     if chart:
         save(score_chart(found, title=title), chart)
@@ -268,7 +268,7 @@ def _draw(found: Answer, dataset: Dataset, title: str, report: str | None, chart
 
 def _print(found: Answer) -> None:
     """A line a layer or mix, a column a pool; then what it means."""
-    from lamina.apps.probe_chart import short_name
+    from lamina.apps.probe.chart import short_name
 
     click.echo(f"{found.metric} by {found.how}, with 95 % intervals")
     if found.classes:

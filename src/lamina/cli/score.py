@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import altair
 
     from lamina.apps.mix import Mix
-    from lamina.apps.score import Float64, Scores
+    from lamina.apps.score.matching import Float64, Scores
     from lamina.extraction.extractor import Extractor
 
 PREFIXED = ("roberta",)  # families whose first word BERTScore's authors read as one that follows a space
@@ -87,7 +87,7 @@ def command(
     lamina score hyps.txt --references refs.txt --references refs2.txt --layers 4 --idf
     lamina score pairs.tsv --candidate a --reference b --human score --chart agreement.svg
     """
-    from lamina.apps.score_baseline import Baseline, unrelated_pairs
+    from lamina.apps.score.baseline import Baseline, unrelated_pairs
     from lamina.extraction.extractor import load
 
     if bool(reference) == bool(references):
@@ -193,7 +193,7 @@ def _prepared(extractor: Extractor, texts: Iterable[str]) -> list[str]:
 
 
 def _weights(extractor: Extractor, references: list[str]) -> Float64:
-    from lamina.apps.score import idf_weights
+    from lamina.apps.score.matching import idf_weights
     from lamina.extraction.idf import fit_idf
     from lamina.text.source import rows_of
 
@@ -206,7 +206,7 @@ def _scores(
     quiet: bool,
 ) -> dict[str, Scores]:  # fmt: skip
     """The scores of candidates followed by their references, in bounded memory but for the texts themselves."""
-    from lamina.apps.score import score_pairs
+    from lamina.apps.score.matching import score_pairs
     from lamina.cli.progress import progress
     from lamina.spec import Spec
     from lamina.text.source import rows_of
@@ -221,8 +221,8 @@ def _scores(
 
 
 def _row(name: str, scores: Scores, judged: list[float] | None) -> dict[str, Any]:
-    from lamina.apps.score import NAMES
-    from lamina.apps.score_figures import correlations, mean_of
+    from lamina.apps.score.figures import correlations, mean_of
+    from lamina.apps.score.matching import NAMES
 
     row: dict[str, Any] = {"layer": name, **{score: mean_of(getattr(scores, score)) for score in NAMES}}
     if judged is not None:
@@ -235,7 +235,7 @@ def _row(name: str, scores: Scores, judged: list[float] | None) -> dict[str, Any
 
 
 def _pair_rows(scores: Mapping[str, Scores]) -> list[dict[str, Any]]:
-    from lamina.apps.score import NAMES
+    from lamina.apps.score.matching import NAMES
 
     return [
         {"layer": name, "pair": pair, **{score: float(getattr(of_layer, score)[pair]) for score in NAMES}}

@@ -16,10 +16,10 @@ from lamina.cli.compose import (
 from lamina.cli.search_eval import evaluate, metric_option, transform_option
 
 if TYPE_CHECKING:
-    from lamina.apps.index import Index
-    from lamina.apps.index_files import StoredIndex
     from lamina.apps.mix import Mix
-    from lamina.apps.search import Found
+    from lamina.apps.search.exact import Found
+    from lamina.apps.search.index import Index
+    from lamina.apps.search.index_files import StoredIndex
     from lamina.cli.queries import Queries
     from lamina.dataset.reader import Dataset
     from lamina.extraction.extractor import Extractor
@@ -62,7 +62,7 @@ def index(
 
     An index belongs to the dataset as it was: when the dataset has changed, the next query makes it again.
     """
-    from lamina.apps.index_files import build_index
+    from lamina.apps.search.index_files import build_index
     from lamina.dataset.reader import open_dataset
 
     opened = open_dataset(dataset)
@@ -178,8 +178,8 @@ def _made_by(dataset: Dataset, how: Extraction) -> Extractor:
 
 def _index(dataset: Dataset, mix: Mix, transform: str | None, metric: Any, method: Any) -> Index:
     """The stored index, made again where the dataset has changed; else one in memory."""
-    from lamina.apps.index import Index
-    from lamina.apps.index_files import RECALL, build_index, find_index, is_current
+    from lamina.apps.search.index import Index
+    from lamina.apps.search.index_files import RECALL, build_index, find_index, is_current
     from lamina.apps.transformed import transformed
     from lamina.errors import DatasetError
 

@@ -62,9 +62,9 @@ def evaluate(
     one's document (--relevant). Search is exact.
     """
     from lamina.apps.charts import by_layer
-    from lamina.apps.index import Index
     from lamina.apps.mix import mixes_of
-    from lamina.apps.retrieval import retrieval
+    from lamina.apps.search.index import Index
+    from lamina.apps.search.retrieval import retrieval
     from lamina.apps.transformed import transformed
     from lamina.cli.queries import made_by, queries_of_file, query_vectors
     from lamina.spec import Spec
@@ -99,7 +99,7 @@ def _judged(
     dataset: Dataset, asked: Queries, qrels: str | None, relevant: str | None, *, query_id: str | None,
     document_id: str | None,
 ) -> list[dict[int, int]]:  # fmt: skip
-    from lamina.apps.retrieval import Qrels
+    from lamina.apps.search.retrieval import Qrels
     from lamina.cli.queries import ids_of
 
     units = dataset.units

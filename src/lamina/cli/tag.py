@@ -30,8 +30,8 @@ from lamina.cli.trained import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
-    from lamina.apps.tag import Tagging
-    from lamina.apps.tag_scores import TagScores
+    from lamina.apps.tag.scores import TagScores
+    from lamina.apps.tag.tagger import Tagging
     from lamina.apps.trained import Place
     from lamina.dataset.reader import Dataset
     from lamina.embeddings import Embeddings
@@ -77,7 +77,7 @@ def train(
     lamina tag train dev.conllu -o tagger/ --winner winner.json
     """
     from lamina.apps.labels import word_labels
-    from lamina.apps.tag import train_tagger
+    from lamina.apps.tag.tagger import train_tagger
     from lamina.apps.trained import check_free
 
     check_free(out, overwrite=overwrite)
@@ -153,8 +153,8 @@ def evaluate(
     lamina tag eval tagger/ test.conll --report test.html
     """
     from lamina.apps.labels import word_labels
-    from lamina.apps.tag_report import scores_chart, scores_report
-    from lamina.apps.tag_scores import score_tags
+    from lamina.apps.tag.report import scores_chart, scores_report
+    from lamina.apps.tag.scores import score_tags
 
     tagging, labels, place = _whole(tagger, data, Run(**how), head=head)
     scores = score_tags(tagging, word_labels(tagging.units, label), labels=labels)
@@ -210,7 +210,7 @@ def _taggings(tagger: str, source: str, run: Run, *, head: bool) -> Iterator[tup
     """The tagging of each part of a source, and the part's texts."""
     from dataclasses import replace
 
-    from lamina.apps.tag import Tagging, read_tagger
+    from lamina.apps.tag.tagger import Tagging, read_tagger
     from lamina.spec import Spec
 
     if head:
@@ -295,7 +295,7 @@ def _whole(tagger: str, data: str, run: Run, *, head: bool) -> tuple[Tagging, tu
     import numpy as np
     import pyarrow as pa
 
-    from lamina.apps.tag import Tagging, read_tagger
+    from lamina.apps.tag.tagger import Tagging, read_tagger
     from lamina.apps.trained import Place
     from lamina.errors import SpecError
     from lamina.spec import Spec

@@ -60,20 +60,20 @@ def command(
     lamina trace examples/senses.csv --word bank --groups sense --report bank.html
     lamina trace examples/senses.csv --word-from word --groups sense --chart senses.svg
     """
-    from lamina.apps.trace import average, trace
+    from lamina.apps.trace.uses import average, trace
 
     how = Extraction(**extraction)
     with _opened(data, how, pool) as (held, texts, facts):
         found = trace(held, word or None, word_from=word_from, groups=groups, layers=layers, most=most, seed=seed)
         title = f"{found[0].word}, layer by layer" if len(found) == 1 else "Words, layer by layer"
         if report:
-            from lamina.apps.trace_page import trace_page
+            from lamina.apps.trace.page import trace_page
 
             facts = {"command": command_line(), **facts}
             trace_page(found, held.units, texts=texts, title=title, facts=facts).save(report)
     if chart:
         from lamina.apps.charts import save
-        from lamina.apps.trace_chart import trace_chart
+        from lamina.apps.trace.chart import trace_chart
 
         save(trace_chart(found, title=title), chart)
     rows = average(found)
