@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from lamina.arrow import numbers
 from lamina.errors import SpecError
 from lamina.spec import Dtype
 
@@ -156,7 +157,7 @@ def vector_array(matrix: Vectors, dtype: Dtype) -> pa.Array:
     field = vector_field("", matrix.shape[1], dtype)
     with np.errstate(over="ignore"):  # beyond float16's range is infinite, and `lamina.dataset.writer` refuses it
         flat = np.ascontiguousarray(matrix, dtype=dtype).reshape(-1)
-    return pa.FixedSizeListArray.from_arrays(pa.array(flat), type=field.type)
+    return pa.FixedSizeListArray.from_arrays(numbers(flat, field.type.value_type), type=field.type)
 
 
 def vector_matrix(column: pa.ChunkedArray | pa.FixedSizeListArray) -> Vectors:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from lamina.arrow import numbers
 from lamina.engine.batch import Float32
 from lamina.errors import TextError
 from lamina.extraction.idf import Idf
@@ -182,8 +183,8 @@ def _chunk_view(
     row_text = np.repeat(np.arange(read.which.size), of_unit[read.which])  # of each result row, the input's text
     table = units_table(spec.unit, read.texts, tokens, units, segments, read.tokenizer)
     if rows.size != len(units) or (np.diff(rows) != 1).any():
-        table = table.take(pa.array(rows))
-    table = table.set_column(0, "text_id", pa.array(read.first_row + row_text))
+        table = table.take(numbers(rows, pa.int64()))
+    table = table.set_column(0, "text_id", numbers(read.first_row + row_text, pa.int64()))
     table = with_errors(table, row_text, read.faults)
     return ChunkView(
         view=view,

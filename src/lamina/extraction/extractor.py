@@ -6,7 +6,7 @@ One background thread prepares the next chunk (tokens, words, windows) while the
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,8 @@ from lamina.spec import Combine, Layers, Long, Overlap, Pool, Spec, Special, Uni
 from lamina.text.source import Rows, rows_of
 from lamina.text.text import OnError, Text
 from lamina.text.tokenizer import Int64, Tokenizer, load_tokenizer
+
+FEW = 64  # texts that are one chunk, for which a thread that prepares the next would only cost time
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +122,11 @@ class Extractor:
             texts = list(texts)
             idf = fit_idf(rows_of(texts, on_error=on_error), self.tokenizer, on_error=on_error)
         rows = rows_of(texts, on_error=on_error)
+        few = isinstance(texts, Sequence) and len(texts) <= FEW
         parts = list(
-            self.stream_rows(rows, specs, batch_tokens=batch_tokens, idf=idf, even_if_empty=True, on_error=on_error)
+            self.stream_rows(
+                rows, specs, batch_tokens=batch_tokens, idf=idf, even_if_empty=True, ahead=not few, on_error=on_error
+            )
         )
         return {name: concatenate(part[name] for part in parts) for name in specs}
 
@@ -205,6 +210,7 @@ class Extractor:
         even_if_empty: bool = False,
         first_row: int = 0,
         starts: Mapping[str, Start] | None = None,
+        ahead: bool = True,
         on_error: OnError = "stop",
     ) -> Generator[dict[str, Embeddings]]:
         """The embeddings of `Rows` for each Spec, part by part, their columns travelling along.
@@ -213,6 +219,7 @@ class Extractor:
         on_batch       hears of each batch that is done.
         first_row      the position in the whole input of the first text.
         starts         by a Spec's name, the text, and the row within it, at which its rows begin.
+        ahead          the next chunk is made in the background while this one is computed.
         even_if_empty  an input without texts gives one part without rows instead of no part.
         on_error       as in `extract`, for what the tokenizer refuses; the rows were read with the same.
         """
@@ -223,20 +230,21 @@ class Extractor:
             raise SpecError("pool 'idf' is fitted on a whole corpus first: extract texts or a file, not a stream")
         plan = self.plan(specs)
         chunks = self._chunks(rows, plan, idf, even_if_empty, first_row, batch_tokens, starts or {}, on_error)
-        return self._parts(chunks, plan, batch_tokens, on_batch)
+        return self._parts(chunks, plan, batch_tokens, ahead, on_batch)
 
     def _parts(
         self,
         chunks: Iterator[Chunk],
         plan: Plan,
         batch_tokens: int,
+        ahead: bool,
         on_batch: Callable[[Done], None] | None,
     ) -> Generator[dict[str, Embeddings]]:
         open_chunks: deque[Assembly] = deque()  # begun and not given out yet, in order
         computing: deque[tuple[Assembly, tuple[Int64, ...], Done]] = deque()  # one for each batch the engine has
 
         def batches() -> Generator[Batch]:
-            for chunk in one_ahead(chunks):
+            for chunk in one_ahead(chunks) if ahead else chunks:
                 assembly = Assembly(chunk, plan)
                 open_chunks.append(assembly)
                 total = max(1, int(chunk.windows.length.sum()))

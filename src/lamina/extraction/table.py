@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from lamina.arrow import numbers, strings
 from lamina.embeddings import COMBINED, LAYER_PREFIX, PAIR_FIELDS, TOKEN_FIELDS, UNIT_FIELDS
 from lamina.spec import Unit
 from lamina.text.text import Text
@@ -23,7 +23,7 @@ def units_table(
     """One row a unit [U]; columns as in `lamina.embeddings.UNIT_FIELDS`."""
     count = n_ordinary(units, tokens)
     nothing = "empty" if unit in WHOLE else "dropped"
-    status = np.where(units.cut, "cut", np.where(count > 0, "ok", nothing))
+    status = np.where(units.cut, 2, np.where(count > 0, 0, 1)).tolist()
     # Character offsets are into the string that the unit stands in: the second one of a pair begins anew.
     second = tokens.is_pair[units.text] & (units.starts > tokens.lengths[units.text])
     origin = np.where(second, tokens.lengths[units.text] + 1, 0)
@@ -36,7 +36,7 @@ def units_table(
         "special": units.special,
         "n_tokens": count,
         "n_windows": np.bincount(segments.unit, minlength=len(units)),
-        "status": status,
+        "status": [("ok", nothing, "cut")[which] for which in status],
         "error": pa.nulls(len(units), pa.string()),
     }
     fields = dict(UNIT_FIELDS)
@@ -46,7 +46,7 @@ def units_table(
     if tokens.is_pair.any() and unit != "pair":
         columns["side"] = second
         fields |= PAIR_FIELDS
-    arrays = [pa.array(columns[name]).cast(kind) for name, kind in fields.items()]
+    arrays = [_array(columns[name], kind) for name, kind in fields.items()]
     return pa.Table.from_arrays(arrays, names=list(fields))
 
 
@@ -55,6 +55,8 @@ def with_errors(table: pa.Table, row_text: Int64, faults: Mapping[int, str]) -> 
     each row is."""
     if not faults:
         return table
+    import pyarrow.compute as pc
+
     reasons = np.full(int(row_text.max()) + 1, None, np.object_)
     reasons[list(faults)] = list(faults.values())
     error = pa.array(reasons[row_text], pa.string())
@@ -90,6 +92,12 @@ def travelled_names(names: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def _array(values: Any, kind: pa.DataType) -> pa.Array:
+    if isinstance(values, list):
+        return strings(values)
+    return values if isinstance(values, pa.Array) else numbers(values, kind)
+
+
 def _surfaces(unit: Unit, texts: list[Text], text: Int64, second: Any, starts: Int64, ends: Int64) -> list[str]:
     if unit == "pair":
         return [f"{one.text}\t{one.pair or ''}" for one in texts]
@@ -106,7 +114,7 @@ def _token_columns(units: Units, tokens: Tokens, tokenizer: Tokenizer, surfaces:
     of_unit[units.first < units.last] = ids
     kinds, place = np.unique(of_unit, return_inverse=True)
     names = [tokenizer.piece(int(kind)) if kind >= 0 else "" for kind in kinds]
-    token = pa.array(names, pa.string()).take(pa.array(place))
+    token = [names[kind] for kind in place.tolist()]
     for row in np.flatnonzero(units.special).tolist():
         surfaces[row] = names[place[row]]
     return {"token": token, "token_id": of_unit}

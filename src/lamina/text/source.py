@@ -19,7 +19,6 @@ from lamina.errors import SourceError, SpecError
 from lamina.text.columns import MisfitError, column_array, string, text_of, travelling_columns, used_columns
 from lamina.text.conll import WORDS
 from lamina.text.lines import STDIN, Errors, Lines, opened
-from lamina.text.parquet import column_names, tables, unicode_table, values_of
 from lamina.text.records import READERS, Record
 from lamina.text.text import OnError, Text, Unreadable, as_text
 
@@ -185,6 +184,8 @@ def _table_rows(source: Source) -> Iterator[Rows]:
 
 
 def _of_tables(source: Source, file: BinaryIO) -> Iterator[Rows]:
+    from lamina.text.parquet import column_names, tables, unicode_table, values_of  # Parquet's reader is slow to load
+
     used, travelling = _columns(source, "parquet", column_names(file))
     columns = [*dict.fromkeys(used.values()), *travelling]
     row = 0
@@ -236,7 +237,7 @@ def _grouped(items: Iterator[tuple[Item, Mapping[str, Any], int]], travelling: S
             arrays[name], misfits = column_array(name, values, kind, first_row=first_row)
             for place, reason in misfits.items():
                 texts[place] = Unreadable(reason)
-        table = pa.table(arrays)
+        table = pa.Table.from_arrays(list(arrays.values()), names=list(arrays))
         schema = schema or table.schema
         yield Rows(texts, table)
         first_row += len(group)
