@@ -53,7 +53,7 @@ clean:
 .venv-peers/made.stamp:
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet torch==2.13.0
-	.venv-peers/bin/python -m pip install --quiet 'sentence-transformers[onnx,openvino]' flair
+	.venv-peers/bin/python -m pip install --quiet 'sentence-transformers[onnx,openvino]' datasets flair
 	touch $@
 
 .venv/%.stamp: pyproject.toml | .venv/demo.stamp .venv/torch.stamp

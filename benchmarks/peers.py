@@ -82,13 +82,20 @@ class Peers:
     def _flair(self) -> Callable[[list[str]], object]:
         from flair.data import Sentence
         from flair.embeddings import TransformerWordEmbeddings
+        from transformers import AutoTokenizer
 
         embeddings = TransformerWordEmbeddings(
             self.folder, layers="all", layer_mean=False, subtoken_pooling="mean", fine_tune=False
         )
+        tokenizer = AutoTokenizer.from_pretrained(self.folder)
 
         def run(texts: list[str]) -> object:
             found = []
+            # It takes no limit of tokens, and asks for tens of gigabytes where one text of a batch is long.
+            cut = tokenizer(texts, truncation=True, max_length=self.max_tokens, return_offsets_mapping=True)
+            texts = [
+                text[: max(end for _, end in where)] for text, where in zip(texts, cut["offset_mapping"], strict=True)
+            ]
             for low in range(0, len(texts), BATCH):
                 sentences = [Sentence(text) for text in texts[low : low + BATCH]]
                 embeddings.embed(sentences)

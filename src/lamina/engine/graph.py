@@ -36,7 +36,7 @@ NO_BATCH = Batch(*(np.zeros((0, 0), np.int32),) * 3, ())
 class Seen:
     """What a graph shows besides its states, where somebody wants to look inside.
 
-    attention  each layer's attention weights, [B, H, S, S]; the softmax is then spelled out.
+    attention  each layer's attention weights, [B, H, S, S].
     inputs     what enters each matrix product, [B, S, D], and the product's name.
     """
 
@@ -101,6 +101,9 @@ class GraphOperations:
     def multiply(self, x: Node, y: Node) -> Node:
         return op.multiply(x, y)
 
+    def dropout(self, x: Node) -> Node:
+        return x
+
     def convolve(self, x: Node, name: str, kernel: int, activation: Activation) -> Node:
         """As one product of matrices: the places that the kernel sees, side by side, with its weights laid flat."""
         weight = self._weights[f"{name}.weight"]  # [D, D, kernel]
@@ -150,12 +153,12 @@ class GraphOperations:
         mask = self._mask(attention.window)
         if bias is not None:
             mask = op.add(bias, mask)
-        if self._seen is None:
-            context = op.scaled_dot_product_attention(q, k, v, mask, floats(attention.scale))
-        else:
-            scores = op.multiply(op.matmul(q, k, False, True), floats(attention.scale))
-            self._seen.attention.append(op.softmax(op.add(scores, mask), -1))
-            context = op.matmul(self._seen.attention[-1], v, False, False)
+        # Spelled out, not one attention node: that one transposes what is fused in here (docs/log.md).
+        scores = op.multiply(op.matmul(q, k, False, True), floats(attention.scale))
+        weights = op.softmax(op.add(scores, mask), -1)
+        if self._seen is not None:
+            self._seen.attention.append(weights)
+        context = op.matmul(weights, v, False, False)
         return op.reshape(op.transpose(context, ints([0, 2, 1, 3])), ints([0, 0, width]), True)  # [B, S, D]
 
     def _rounded(self, x: Node, rounding: Rounding) -> Node:
