@@ -6,7 +6,7 @@ For each task: every layer and mix (mean-pooled), fitted on the training part an
 probe chooses by cross-validation on the training part alone, scored on the test part once: how much is lost by not
 having looked? Retrieval needs no training: it asks for the paragraph that answers a question, by cosine. Baselines: the
 commonest class; of words, the commonest tag of each. Prints a table and one JSON line; writes OUT.svg and
-benchmarks/results/layers.json.
+benchmarks/results/layers.json, in which with --tasks the other tasks stay as they are.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 import lamina
+from lamina.apps.charts import by_layer, save
 from lamina.apps.probe.asking import ask
 from lamina.apps.probe.chart import short_name
 from lamina.apps.probe.run import answer
@@ -36,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="minilm")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("LAMINA_DATA", HERE / "../../shared/data")))
-    parser.add_argument("--tasks", nargs="*", help="only these, nothing is written")
+    parser.add_argument("--tasks", nargs="*", help="only these")
     parser.add_argument("--out", type=Path, default=HERE / "../docs/layers")
     parser.add_argument("--redraw", action="store_true", help="only draw the results that are stored")
     arguments = parser.parse_args()
@@ -55,14 +56,13 @@ def main() -> None:
         "Banking77": lambda: texts(model, *(rows(banking / f"{part}.csv") for part in ("train", "test"))),
         "XQuAD": lambda: retrieval(model, arguments.data / "xquad" / "xquad.en.json"),
     }  # fmt: skip
-    tasks = {}
+    tasks = json.loads(stored.read_text())["tasks"] if arguments.tasks else {}
     for name in arguments.tasks or made:
         tasks[name] = made[name]()
         report(name, tasks[name])
     results = {"model": arguments.model, "tasks": tasks}
-    if not arguments.tasks:
-        stored.write_text(json.dumps(results, indent=1) + "\n")
-        draw(tasks, arguments.out.with_suffix(".svg"))
+    stored.write_text(json.dumps(results, indent=1) + "\n")
+    draw(tasks, arguments.out.with_suffix(".svg"))
     print(json.dumps(results))
 
 
@@ -88,9 +88,10 @@ def texts(model: lamina.Extractor, train: Labelled, test: Labelled) -> dict[str,
 
 def probed(emb: lamina.Embeddings, labels: Sequence[str], parts: Sequence[str]) -> dict[str, object]:
     """Every row's score on the test part, and the score there of what cross-validation on the training part chooses."""
-    quick = {"control": False, "curve": False}
-    looked = answer(ask({"mean": emb}, labels, split=["dev" if part == "test" else part for part in parts]), **quick)
-    chosen = answer(ask({"mean": emb}, labels, split=parts), **quick)
+    everything, quick = len(labels), {"control": False, "curve": False}
+    as_dev = ["dev" if part == "test" else part for part in parts]
+    looked = answer(ask({"mean": emb}, labels, split=as_dev, sample=everything), **quick)
+    chosen = answer(ask({"mean": emb}, labels, split=parts, sample=everything), **quick)
     scores = {short_name(row): row.score for row in looked.rows}
     name = "majority" if looked.unit == "text" else "commonest label of each word"
     return {
@@ -155,38 +156,18 @@ def report(name: str, task: dict[str, object]) -> None:
 
 
 def draw(tasks: dict[str, dict[str, object]], path: Path) -> None:
-    """A panel a task: accuracy by layer, the best layer and the last one labelled."""
+    """A panel a task: accuracy by layer, the best one marked."""
     import altair as alt
 
     panels = []
-    for (name, key), colour in zip(DRAWN.items(), ("#4c78a8", "#f58518", "#e45756", "#54a24b"), strict=True):
+    for name, key in DRAWN.items():
+        if key not in tasks:
+            continue
         scores = tasks[key]["scores"]
-        best, last = int(np.argmax(scores)), len(scores) - 1
-        values = [
-            {"layer": k, "accuracy": score, "label": k in (best, last), "best": k == best}
-            for k, score in enumerate(scores)
-        ]
-        room = 0.18 * (max(scores) - min(scores))
-        base = alt.Chart(alt.Data(values=values)).encode(
-            x=alt.X("layer:O", title="layer", axis=alt.Axis(labelAngle=0)),
-            y=alt.Y(
-                "accuracy:Q",
-                title="accuracy" if not panels else None,
-                scale=alt.Scale(domain=[min(scores) - room, max(scores) + room]),
-                axis=alt.Axis(format=".0%", tickCount=5),
-            ),
-        )
-        labelled = base.transform_filter("datum.label").encode(text=alt.Text("accuracy:Q", format=".1%"))
-        panel = (
-            base.mark_line(color=colour, strokeWidth=2)
-            + base.mark_point(color=colour, filled=True, size=25, opacity=1)
-            + base.transform_filter("datum.best").mark_point(color=colour, filled=True, size=140, opacity=1)
-            + labelled.transform_filter("datum.best").mark_text(dy=-13, fontWeight="bold")
-            + labelled.transform_filter("!datum.best").mark_text(dy=14)
-        )
-        panels.append(panel.properties(width=165, height=150, title=f"{name}: layer {best}"))
-    chart = alt.hconcat(*panels, spacing=14).configure_view(stroke=None).configure_axis(gridColor="#eee")
-    chart.configure(background="white").save(str(path))
+        rows = [{"layer": layer, "accuracy": score} for layer, score in enumerate(scores)]
+        title = f"{name}: layer {int(np.argmax(scores))}"
+        panels.append(by_layer(rows, score="accuracy", title=title, percent=True, width=160, height=150))
+    save(alt.hconcat(*panels, spacing=16), path)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
-from lamina.apps.spans import Score, Span, allowed, scheme_of, span_scores, spans_of, split, tags_of
+from lamina.apps.spans import Score, Span, allowed, misfits, scheme_of, span_scores, spans_of, split, tags_of
 from lamina.errors import SpecError
 
 P, L = "PER", "LOC"
@@ -90,3 +90,16 @@ def test_a_span_is_right_where_start_end_and_type_are() -> None:
     assert (scores["all"].precision, scores["all"].recall, scores["all"].f1) == pytest.approx((1 / 3, 1 / 3, 1 / 3))
     assert (scores[L].precision, scores[L].recall, scores[L].f1) == (0, 0, 0)
     assert np.isfinite(Score(0, 0, 0).f1)
+
+
+@pytest.mark.parametrize(
+    ("tags", "odd"),
+    [
+        ("O B-PER B I-LOC LOC", ["B", "LOC"]),
+        ("O B-PER I-PER", []),
+        ("NOUN VERB O", []),  # parts of speech are no broken spans
+    ],
+)
+def test_what_keeps_tags_from_being_spans(tags: str, odd: list[str]) -> None:
+    assert misfits(tags.split()) == odd
+    assert not odd or scheme_of(tags.split()) == "none"

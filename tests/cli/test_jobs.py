@@ -121,3 +121,29 @@ def test_a_plan_of_a_broken_file_names_the_row(cli: Cli, tmp_path: Path) -> None
     assert outcome.code == 1
     assert "line 2" in outcome.sentence
     assert cli("plan", tmp_path / "in.jsonl", "--on-error", "mark").code == 0
+
+
+def test_a_text_beyond_the_longest_allowed_is_an_error_of_its_row(cli: Cli, lines: Path, tmp_path: Path) -> None:
+    command = ["extract", lines, "-o", tmp_path / "d", "--layers", "0", "--longest", "40"]
+    assert "row 1 has a text of 46 characters, more than 40" in cli(*command).sentence
+    outcome = cli(*command, "--on-error", "mark")
+    assert outcome.code == 3
+    assert lamina.open(tmp_path / "d").units["status"].to_pylist() == ["ok", "error", "ok", "ok", "ok"]
+
+
+def test_8_bits_are_calibrated_on_the_texts_of_a_file(cli: Cli, lines: Path, few: Path, tmp_path: Path) -> None:
+    def manifest(name: str, *options: object) -> dict[str, object]:
+        command = ["extract", lines, "-o", tmp_path / name, "--layers", "0,1", "--precision", "int8", "--json"]
+        outcome = cli(*command, *options)
+        assert outcome.code == 0, outcome.err
+        found: dict[str, object] = json.loads(outcome.out)["datasets"][0]["manifest"]["made"]
+        return found
+
+    own, built_in = manifest("a", "--calibrate-on", few), manifest("b")
+    assert own["calibration_sha256"] != built_in["calibration_sha256"]
+    assert (
+        "nowhere.txt"
+        in cli(
+            "extract", lines, "-o", tmp_path / "c", "--precision", "int8", "--calibrate-on", tmp_path / "nowhere.txt"
+        ).sentence
+    )

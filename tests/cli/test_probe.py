@@ -61,8 +61,8 @@ def test_it_says_which_layer_and_writes_everything(cli: Cli, texts: Path, tmp_pa
     """The bundled model, on texts whose words tell."""
     test = written(tmp_path / "test.csv", rows(30))
     outcome = cli(
-        "probe", texts, "--label", "kind", "--pools", "mean", "--test", test, "--save", tmp_path / "w.json",
-        "--report", tmp_path / "p.html", "--chart", tmp_path / "c.svg",
+        "probe", texts, "--label", "kind", "--pools", "mean", "--layers", "3..6", "--test", test,
+        "--save", tmp_path / "w.json", "--report", tmp_path / "p.html", "--chart", tmp_path / "c.svg",
     )  # fmt: skip
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.out.startswith("accuracy by 5-fold cross-validation over 60 texts, with 95 % intervals\n")
@@ -80,7 +80,7 @@ def test_it_says_which_layer_and_writes_everything(cli: Cli, texts: Path, tmp_pa
 
 
 def test_json_is_one_document_with_every_pool_from_one_extraction(cli: Cli, texts: Path, deep_bert: Path) -> None:
-    found = document(cli, texts, "--label", "kind", "--model", deep_bert, "--no-curve", "--folds", 3)
+    found = document(cli, texts, "--label", "kind", "--model", deep_bert, "--no-curve", "--no-control", "--folds", 3)
     assert {row["pool"] for row in found["rows"]} == {"mean", "max", "cls"}
     assert {row["layer"] for row in found["rows"] if row["combine"] == "none"} == set(range(13))
     assert {row["combine"] for row in found["rows"]} == {"none", "mean", "concat", "learned"}
@@ -93,8 +93,9 @@ def test_what_was_kept_is_used_again_and_is_a_dataset_to_probe(
     cli: Cli, texts: Path, deep_bert: Path, tmp_path: Path
 ) -> None:
     options = ("--label", "kind", "--no-curve", "--no-control", "--mixes", "", "--pools", "mean,max")
-    first = document(cli, texts, "--model", deep_bert, "--keep", tmp_path / "kept", *options)
-    again = document(cli, texts, "--model", deep_bert, "--keep", tmp_path / "kept", *options)
+    how = ("--model", deep_bert, "--layers", "0,6,12", "--keep", tmp_path / "kept")
+    first = document(cli, texts, *how, *options)
+    again = document(cli, texts, *how, *options)
     assert lamina.open(tmp_path / "kept" / "max").spec.pool == "max"
     assert first == again
     opened = document(cli, tmp_path / "kept", *options[:-2])
@@ -107,14 +108,16 @@ def test_what_was_kept_is_used_again_and_is_a_dataset_to_probe(
 
 
 def test_random_weights_are_extracted_and_probed_beside(cli: Cli, texts: Path, deep_bert: Path, tmp_path: Path) -> None:
-    options = ("--label", "kind", "--model", deep_bert, "--no-curve", "--no-control", "--mixes", "", "--pools", "mean")
+    how = ("--model", deep_bert, "--layers", "0,6,12", "--pools", "mean", "--mixes", "")
+    options = ("--label", "kind", "--no-curve", "--no-control", *how)
     found = document(cli, texts, *options, "--random-weights", "--keep", tmp_path)
     assert all(row["random"] is not None for row in found["rows"])
     assert found == document(cli, texts, *options, "--random-weights", "--keep", tmp_path)
 
 
 def test_conll_is_probed_word_by_word(cli: Cli, tagged: Path, deep_bert: Path) -> None:
-    found = document(cli, tagged, "--model", deep_bert, "--no-curve", "--folds", 3, "--test", tagged)
+    how = ("--model", deep_bert, "--layers", "0,6,12", "--no-curve", "--folds", 3)
+    found = document(cli, tagged, *how, "--test", tagged)
     assert found["unit"] == "word"
     assert {row["pool"] for row in found["rows"]} == {"mean", "first"}
     assert set(found["classes"]) == {"DET", "NOUN", "VERB"}
@@ -140,7 +143,8 @@ def test_plain_lines_of_label_and_text(cli: Cli, tiny_bert: Path, tmp_path: Path
 
 
 def test_numbers_groups_splits_and_the_cheapest(cli: Cli, texts: Path, deep_bert: Path) -> None:
-    options = ("--model", deep_bert, "--no-curve", "--no-control", "--mixes", "", "--pools", "mean")
+    how = ("--model", deep_bert, "--layers", "0,6,12", "--pools", "mean", "--mixes", "")
+    options = ("--no-curve", "--no-control", *how)
     found = document(cli, texts, "--label", "score", "--groups", "author", *options)
     assert (found["metric"], found["classes"]) == ("spearman", {})
     split = document(cli, texts, "--label", "kind", "--split", "part", "--choose", "cheapest", *options)
@@ -159,6 +163,9 @@ def test_numbers_groups_splits_and_the_cheapest(cli: Cli, texts: Path, deep_bert
         (("--label", "kind", "--unit", "word"), 1, "not a list with a label for each word"),
         (("--label", "kind", "--pools", "cls,nose"), 2, "pool must be one of"),
         (("--label", "kind", "--test", "gone.csv"), 1, "gone.csv cannot be read"),
+        (("--label", "kind", "--chart", "c.gif"), 2, "a chart is written as .svg, .png, .html or .json, not 'c.gif'"),
+        (("--label", "kind", "--report", "gone/p.html"), 2, "there is no folder 'gone'"),
+        (("--label", "kind", "--report", "."), 2, "--report . is a folder"),
     ],
 )
 def test_what_cannot_be_probed_is_one_sentence(
@@ -168,6 +175,16 @@ def test_what_cannot_be_probed_is_one_sentence(
     assert (outcome.code, outcome.out) == (code, "")
     assert said in outcome.err
     assert "bug in Lamina" not in outcome.err
+
+
+@pytest.mark.parametrize(("name", "content"), [("e.csv", "text,kind\n"), ("e.conll", ""), ("e.txt", "")])
+def test_a_file_without_texts_says_so_before_a_model_is_loaded(
+    cli: Cli, tmp_path: Path, name: str, content: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    outcome = cli("probe", tmp_path / name, "--label", "kind", "--model", tmp_path / "no model")
+    assert outcome.code == 2
+    assert "holds no text" in outcome.err
 
 
 def test_a_dataset_is_probed_as_it_is(cli: Cli, made: Path) -> None:

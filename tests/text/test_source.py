@@ -386,7 +386,7 @@ def test_the_name_of_a_file_says_its_format_unless_told(tmp_path: Path) -> None:
 def test_an_empty_file_has_no_texts_or_says_that_it_has_no_columns(tmp_path: Path, name: str) -> None:
     path = written(tmp_path / name, "")
     if name == "a.csv":
-        with pytest.raises(SourceError, match="say which one holds the text"):
+        with pytest.raises(SourceError, match="is empty: it has no line of columns' names"):
             read(path)
     else:
         assert texts_of(read(path)) == []

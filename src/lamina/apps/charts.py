@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import altair
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")
+ROOM = 24  # pixels above and below the scores: the label of the best one stands inside
 FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 LIGHT = {"ink": "#222222", "faint": "#e5e5e5", "paper": "#ffffff"}
 DARK = {"ink": "#dddddd", "faint": "#3a3a3a", "paper": "#1b1b1b"}
@@ -59,7 +60,8 @@ def by_layer(
     base = alt.Chart(alt.Data(values=values)).encode(
         x=alt.X("layer:N", title="layer", sort=order, axis=alt.Axis(labelAngle=0 if len(order) < 14 else -60))
     )
-    y = alt.Y(f"{score}:Q", title=score, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(format=number))
+    scale = alt.Scale(zero=False, nice=False, padding=ROOM)
+    y = alt.Y(f"{score}:Q", title=score, scale=scale, axis=alt.Axis(format=number))
     split = {} if colour is None else {"color": alt.Color(f"{colour}:N", scale=alt.Scale(range=list(COLOURS)))}
     plain = {} if colour else {"color": COLOURS[0]}
     layers = []
@@ -83,10 +85,7 @@ def save(chart: altair.TopLevelMixin, path: str | Path) -> None:
 
     Raises SpecError for another suffix.
     """
-    target, text = Path(path), chart_json(chart)
-    kind = target.suffix.lower()
-    if kind not in (".svg", ".png", ".html", ".json"):
-        raise SpecError(f"a chart is written as .svg, .png, .html or .json, not {target.name!r}")
+    target, text, kind = Path(path), chart_json(chart), kind_of(path)
     if kind == ".json":
         target.write_text(text, encoding="utf-8")
         return
@@ -102,6 +101,14 @@ def save(chart: altair.TopLevelMixin, path: str | Path) -> None:
         target.write_text(vl_convert.vegalite_to_svg(text, config=config), encoding="utf-8")
     else:
         target.write_bytes(vl_convert.vegalite_to_png(text, scale=2, config=config))
+
+
+def kind_of(path: str | Path) -> str:
+    """As what a chart would be written: the suffix of its file. Raises SpecError for another."""
+    kind = Path(path).suffix.lower()
+    if kind not in (".svg", ".png", ".html", ".json"):
+        raise SpecError(f"a chart is written as .svg, .png, .html or .json, not {Path(path).name!r}")
+    return kind
 
 
 def chart_json(chart: altair.TopLevelMixin) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from itertools import pairwise
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ Labels = list[str | None]
 
 
 def row_labels(units: pa.Table, column: str) -> Labels:
-    """[U] the label of each row as a string; None where it is null or the empty string.
+    """[U] the label of each row as a string; None where it is null, the empty string or NaN.
 
     Raises SpecError where there is no such column, or it holds lists.
     """
@@ -25,7 +26,7 @@ def row_labels(units: pa.Table, column: str) -> Labels:
     for value in values:
         if isinstance(value, list | dict):
             raise SpecError(f"column {column!r} holds {str(value)[:40]}, not a label: is it a tag for each word?")
-    return [None if value is None or value == "" else str(value) for value in values]
+    return [None if is_missing(value) else str(value) for value in values]
 
 
 def word_labels(units: pa.Table, column: str) -> Labels:
@@ -42,8 +43,13 @@ def word_labels(units: pa.Table, column: str) -> Labels:
                 f"text {units['text_id'][start].as_py()} has {end - start} words and {len(found)} labels in column "
                 f"{column!r}: give its words with --words (or a CoNLL file), so that each has one"
             )
-        labels += [None if value is None or value == "" else str(value) for value in found]
+        labels += [None if is_missing(value) else str(value) for value in found]
     return labels
+
+
+def is_missing(label: object) -> bool:
+    """Whether a value is no label: null, the empty string, or a number that is none (NaN), as tables mark a gap."""
+    return label is None or label == "" or (isinstance(label, float) and isnan(label))
 
 
 def text_ranges(units: pa.Table) -> list[tuple[int, int]]:

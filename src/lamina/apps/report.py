@@ -43,7 +43,8 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Columns and rows; numbers stand to the right, floats with four decimals. `best` are rows to be set in bold."""
+    """Columns and rows; numbers stand to the right, floats with four decimals; a text keeps its line breaks. `best` are
+    rows to be set in bold."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
@@ -157,7 +158,7 @@ def _cell(value: Cell) -> str:
     if value is None:
         return "<td></td>"
     if isinstance(value, str):
-        return f"<td>{escape(value)}</td>"
+        return f"<td{' class=lines' if chr(10) in value else ''}>{escape(value)}</td>"
     return f"<td class=number>{value:,}</td>" if isinstance(value, int) else f"<td class=number>{value:.4f}</td>"
 
 
@@ -172,7 +173,8 @@ h1 {{ font-size: 1.6rem; line-height: 1.25; margin: 0 0 .5rem; }} h2 {{ font-siz
 .summary {{ font-size: 1.1rem; }} .wide {{ overflow-x: auto; margin: 1rem 0; }}
 table {{ border-collapse: collapse; font-size: .9rem; }} caption {{ text-align: left; padding-bottom: .4rem; }}
 th, td {{ text-align: left; padding: .25rem .7rem; border-bottom: 1px solid var(--faint); vertical-align: top; }}
-.number {{ text-align: right; font-variant-numeric: tabular-nums; }} .best td {{ font-weight: bold; }}
+.number {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
+.lines {{ white-space: pre-line; overflow-wrap: anywhere; min-width: 16rem; }} .best td {{ font-weight: bold; }}
 figcaption {{ font-size: .9rem; opacity: .8; }}
 footer {{ margin-top: 3rem; border-top: 1px solid var(--faint); font-size: .85rem; opacity: .85; }}
 dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; }} dt {{ opacity: .7; }}

@@ -52,6 +52,12 @@ def scheme_of(tags: Iterable[str]) -> Scheme:
     return "bioes" if prefixes & {"E", "S"} else "bio"
 
 
+def misfits(tags: Iterable[str]) -> list[str]:
+    """The tags that keep others, which look like spans, from being read as a scheme: `B` or `LOC` beside `I-LOC`."""
+    found = {tag: split(tag)[0] for tag in tags if tag != OUTSIDE}
+    return sorted(tag for tag, prefix in found.items() if not prefix) if any(found.values()) else []
+
+
 def spans_of(tags: Sequence[str], *, strict: Scheme | None = None) -> list[Span]:
     """The spans of one text, in order.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,22 +37,40 @@ class Asked:
     model: str
     engine: str
     how: dict[str, Any]
+    calibrate_on: str | None
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Asked:
         """From the keyword arguments of a command. Raises UsageError, SpecError."""
         from lamina.text.source import Source
 
-        names = ("text", "pair", "words", "spans", "columns", "keep", "errors")
+        names = ("text", "pair", "words", "spans", "columns", "keep", "errors", "longest")
         described = Source(values["source"], values["format_"], **{name: values[name] for name in names})
         how = {name: values[name] for name in OF_MODEL}
-        return cls(described, _specs(values), values["on_error"], values["model"], values["engine"], how)
+        return cls(
+            described,
+            _specs(values),
+            values["on_error"],
+            values["model"],
+            values["engine"],
+            how,
+            values["calibrate_on"],
+        )
 
     def load(self) -> Extractor:
         """The model."""
         from lamina.extraction.extractor import load
 
-        return load(self.model, **self.how)
+        return load(self.model, **self.how, calibrate_on=self._calibration())
+
+    def _calibration(self) -> Iterator[str] | None:
+        """The texts that 8-bit ranges are found on, where some were given."""
+        from lamina.text.text import as_text
+
+        if self.calibrate_on is None:
+            return None
+        source = replace(self.source, path=self.calibrate_on, format=None)
+        return (as_text(text).text for rows in source.rows() for text in rows.texts)
 
 
 def asked_options(function: F) -> F:
@@ -86,6 +104,12 @@ def asked_options(function: F) -> F:
                 help="Bytes that are no UTF-8: strict, or replace (with U+FFFD).",
             ),
             click.option(
+                "--longest",
+                type=click.IntRange(1),
+                metavar="N",
+                help="Characters of a text; a longer one is an error of its row.  [default: 134 million bytes]",
+            ),
+            click.option(
                 "--on-error",
                 default="stop",
                 show_default=True,
@@ -100,6 +124,11 @@ def asked_options(function: F) -> F:
             ),
             spec_options,
             model_options,
+            click.option(
+                "--calibrate-on",
+                metavar="FILE",
+                help="For int8: texts like those to come, read as FILE is.  [default: texts that come with Lamina]",
+            ),
         )
     ):
         function = option(function)

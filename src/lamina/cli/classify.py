@@ -12,6 +12,7 @@ import click
 
 from lamina.cli.compose import (
     Extraction,
+    check_columns,
     extraction_options,
     is_dataset,
     print_json,
@@ -79,12 +80,14 @@ def train(
     lamina classify train reviews.csv -o model/ --label stars --winner winner.json --kind svm
     """
     from lamina.apps.classify.classifier import train_classifier
+    from lamina.apps.classify.kinds import KINDS
     from lamina.apps.classify.scores import score_classes
     from lamina.apps.labels import row_labels
     from lamina.apps.trained import check_free
 
     check_free(out, overwrite=overwrite)
     extraction = Extraction(**how, pair=pair)
+    check_columns(extraction.source(data), label, groups)
     unit: Unit = "text" if pair is None else "pair"
     with training_data(data, extraction, unit=unit, layer=layer, winner=winner, pool=pool) as (dataset, where):
         training = train_classifier(
@@ -106,8 +109,9 @@ def train(
     if len(about["tried"]) > 1:
         print_table(["strength", "log_loss", "accuracy"], [list(one.values()) for one in about["tried"]])
     left_out = f"; {about['n_left_out']:,} rows without a label or a vector left out" if about["n_left_out"] else ""
+    strong = f", strength {about['strength']:g}" if len(KINDS[kind].strengths) > 1 else ""
     click.echo(
-        f"{out}: {kind} of {len(made.labels)} classes, layer {made.place.layer}, strength {about['strength']:g}, "
+        f"{out}: {kind} of {len(made.labels)} classes, layer {made.place.layer}{strong}, "
         f"trained on {about['n']:,} rows{left_out}"
     )
     if scores is None:
@@ -168,6 +172,7 @@ def evaluate(
     from lamina.apps.classify.scores import score_classes
     from lamina.apps.labels import row_labels
 
+    check_columns(Run(**how).source(data), label)
     predictions = _whole(classifier, data, Run(**how))
     scores = score_classes(predictions, row_labels(predictions.units, label))
     _write(scores, report, chart, title=f"{classifier} on {data}", facts=facts(read_classifier(classifier).place, data))

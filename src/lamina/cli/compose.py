@@ -135,12 +135,51 @@ def result_options(function: F) -> F:
     for option in reversed(
         (
             click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
-            click.option("--report", metavar="FILE.html", help="Write one self-contained page."),
-            click.option("--chart", metavar="FILE", help="Write the chart: .svg, .png, .html, or .json for Vega."),
+            click.option("--report", metavar="FILE.html", callback=_result, help="Write one self-contained page."),
+            click.option(
+                "--chart",
+                metavar="FILE",
+                callback=_result,
+                help="Write the chart: .svg, .png, .html, or .json for Vega.",
+            ),
         )
     ):
         function = option(function)
     return function
+
+
+def check_columns(source: Source, *names: str | None) -> None:
+    """That a file has these columns beside its text, before it is extracted. A pipe, which can be read only once, is
+    not looked into. Raises SpecError."""
+    from lamina.errors import SpecError
+    from lamina.text.columns import listed
+
+    if is_dataset(source.path) or not source.can_be_read_twice:
+        return
+    rows = next(source.rows(on_error="mark"), None)
+    if rows is None:
+        raise SpecError(f"{source.name} holds no text")
+    there = rows.columns.column_names
+    for name in names:
+        if name is not None and name not in there:
+            beside = f"beside the text it has {listed(there)}" if there else "it has nothing beside the text"
+            raise SpecError(f"there is no column {name!r} in {source.name}; {beside}")
+
+
+def _result(_: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
+    """A file for a result, found good before anything is computed."""
+    from lamina.apps.charts import kind_of
+    from lamina.errors import SpecError
+
+    if path is None:
+        return None
+    if parameter.name == "chart":
+        kind_of(path)
+    if Path(path).is_dir():
+        raise SpecError(f"{parameter.opts[0]} {path} is a folder: name a file in it")
+    if not (folder := Path(path).parent).is_dir():
+        raise SpecError(f"{parameter.opts[0]} {path} cannot be written: there is no folder {str(folder)!r}")
+    return path
 
 
 def command_line() -> str:

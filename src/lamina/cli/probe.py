@@ -14,6 +14,7 @@ import click
 
 from lamina.cli.compose import (
     Extraction,
+    check_columns,
     command_line,
     extraction_options,
     facts_of,
@@ -88,6 +89,9 @@ def command(
     from lamina.apps.probe.run import answer
 
     extraction = Extraction(**how)
+    check_columns(extraction.source(data), label, groups, split)
+    if test is not None:
+        check_columns(extraction.source(test), label)
     with _views(data, extraction, unit, pools, layers, random_weights=random_weights) as (views, random):
         units = next(iter(views.values())).units
         question = ask(
@@ -291,7 +295,9 @@ def _print(found: Answer) -> None:
         own = of_pool.get(found.best.pool)
         cells = [_cell(of_pool.get(pool), found) for pool in pools]
         rows.append([name, *cells, *(None if own is None else getattr(own, extra) for extra in beside)])
-    print_table(["layer", *(pool or "score" for pool in pools), *beside], rows)
+    in_accuracy = ("control", "selectivity") if found.control_metric != found.metric else ()
+    heads = [f"{name} (accuracy)" if name in in_accuracy else name for name in beside]
+    print_table(["layer", *(pool or "score" for pool in pools), *heads], rows)
     click.echo("")
     for sentence in found.sentences():
         click.echo(sentence)

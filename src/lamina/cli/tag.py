@@ -11,6 +11,7 @@ import click
 
 from lamina.cli.compose import (
     Extraction,
+    check_columns,
     extraction_options,
     is_dataset,
     print_json,
@@ -77,11 +78,15 @@ def train(
     lamina tag train dev.conllu -o tagger/ --winner winner.json
     """
     from lamina.apps.labels import word_labels
+    from lamina.apps.spans import misfits
     from lamina.apps.tag.tagger import train_tagger
     from lamina.apps.trained import check_free
 
     check_free(out, overwrite=overwrite)
     extraction = Extraction(**how)
+    for file in (data, dev):
+        if file is not None:
+            check_columns(extraction.source(file), label)
     with training_data(data, extraction, unit="word", layer=layer, winner=winner, pool=pool) as (dataset, where):
         labels = word_labels(dataset.units, label)
         on_step = None if extraction.quiet else _said_step
@@ -89,6 +94,11 @@ def train(
             tagger = train_tagger(dataset, labels, layer=where, scheme=scheme, l2=l2, dev=judges, on_step=on_step)
         tagger.save(out, overwrite=overwrite)
     about = {**tagger.about, "scheme": tagger.scheme, "labels": list(tagger.labels), "layer": tagger.place.layer}
+    if scheme == "auto" and (odd := misfits(tagger.labels)):
+        click.echo(
+            f"lamina: {', '.join(map(repr, odd[:3]))}: neither O nor B-TYPE, I-TYPE, ...; so tags are learnt as they "
+            "are, without spans (--scheme bio reads spans, and such tags as O)", err=True,
+        )  # fmt: skip
     if as_json:
         print_json({"folder": out, **about})
         return
@@ -156,6 +166,7 @@ def evaluate(
     from lamina.apps.tag.report import scores_chart, scores_report
     from lamina.apps.tag.scores import score_tags
 
+    check_columns(Run(**how).source(data), label)
     tagging, labels, place = _whole(tagger, data, Run(**how), head=head)
     scores = score_tags(tagging, word_labels(tagging.units, label), labels=labels)
     if report:

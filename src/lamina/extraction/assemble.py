@@ -84,10 +84,14 @@ def _units_of(view: ChunkView, parts: Float32 | None, width: int) -> Float32:
         order = np.argsort(unit, kind="stable")
         unit, parts = unit[order], parts[order]
     if unit.size != n_units or (np.diff(unit) != 1).any():  # units in several parts, or in none
-        joined = np.full((n_units, width), np.nan, np.float32)
         present, starts = np.unique(unit, return_index=True)
-        join = np.maximum if view.pool == "max" else np.add
-        joined[present] = join.reduceat(parts, starts, axis=0)
+        if present.size < unit.size:
+            join = np.maximum if view.pool == "max" else np.add
+            parts = join.reduceat(parts, starts, axis=0)
+        joined = parts
+        if present.size < n_units:
+            joined = np.full((n_units, width), np.nan, np.float32)
+            joined[present] = parts
         parts = joined
     if view.divisor is not None:
         parts /= view.divisor[:, None]

@@ -52,6 +52,7 @@ def extract(
     append: bool = False,
     add: bool = False,
     errors: Errors = "strict",
+    longest: int | None = None,
     on_error: OnError = "stop",
 ) -> Dataset:
     """Extract embeddings of a file (or an iterable) of texts into a dataset, in bounded memory.
@@ -59,7 +60,7 @@ def extract(
     source   a path (`.txt .csv .tsv .jsonl .parquet`, `-` for standard input), a `Source`, or an iterable of strings.
     out      the dataset's folder: new or empty, or with `overwrite`, `append` or `add` a dataset.
     model    a name, a folder, or what `lamina.load` gave.
-    text, format, columns, keep, errors   how to read the file: see `lamina.text.source.Source`.
+    text, format, columns, keep, errors, longest   how to read the file: see `lamina.text.source.Source`.
     store    how the shards are stored: `parquet` (any tool reads it), `arrow` (written and mapped at the disk's speed)
              or `lance` (single rows read by themselves; an extra).
     on_error   a row that cannot be read or tokenized: `stop` raises, `mark` keeps it with the status `error`, the
@@ -75,9 +76,9 @@ def extract(
         stride=stride, overlap=overlap, dims=dims, normalize=normalize, prompt=prompt, dtype=dtype,
     )  # fmt: skip
     if isinstance(source, str | Path):
-        source = Source(str(source), format, text, columns=columns, keep=keep, errors=errors)
-    elif errors != "strict" or any(given is not None for given in (text, format, columns, keep)):
-        raise SpecError("text, format, columns, keep and errors say how to read a path; this source is none")
+        source = Source(str(source), format, text, columns=columns, keep=keep, errors=errors, longest=longest)
+    elif errors != "strict" or any(given is not None for given in (text, format, columns, keep, longest)):
+        raise SpecError("text, format, columns, keep, errors and longest say how to read a path; this source is none")
     extractor = model if isinstance(model, Extractor) else load(model)
     return run(
         source, Path(out), extractor, {"": spec}, store=store,

@@ -30,8 +30,10 @@ def used_columns(names: Sequence[str], wanted: Mapping[str, str], path: str) -> 
     if "words" not in used:
         guessed = "text" if "text" in names else names[0] if len(names) == 1 else None
         name = wanted.get("text", guessed)
+        if not names:
+            raise SourceError(f"{path} is empty: it has no line of columns' names")
         if name is None:
-            raise SourceError(f"{path} has the columns {listed(names) or '(none)'}: say which one holds the text")
+            raise SourceError(f"{path} has the columns {listed(names)}: say which one holds the text")
         used["text"] = name
     for name in used.values():
         if name not in names:

@@ -88,5 +88,6 @@ def opened(path: str) -> Iterator[BinaryIO]:
 
 
 def no_utf8(error: UnicodeDecodeError) -> str:
-    """Which byte is no UTF-8, and how many stand before it."""
-    return f"byte 0x{error.object[error.start]:02X} is no UTF-8 ({error.reason}), {error.start:,} bytes in"
+    """Which byte is no UTF-8, how many stand before it, and what to do."""
+    place = f"byte 0x{error.object[error.start]:02X} is no UTF-8 ({error.reason}), {error.start:,} bytes in"
+    return f"{place}: save the file as UTF-8, or read it with errors='replace'"

@@ -56,6 +56,7 @@ class Source:
              txt a word of each line for each of them, the last one taking the rest (`label,text`).
     keep     which other columns travel along; None: all.
     errors   bytes that are no UTF-8 are an error of their row (`strict`) or become U+FFFD (`replace`), as in `open`.
+    longest  the most characters of a text; a longer one is an error of its row. None: as many as a text can have.
     """
 
     path: str
@@ -67,6 +68,7 @@ class Source:
     columns: tuple[str, ...] | None = None
     keep: tuple[str, ...] | None = None
     errors: Errors = "strict"
+    longest: int | None = None
 
     def rows(self, *, on_error: OnError = "stop") -> Iterator[Rows]:
         """Read the file, from its beginning. Raises SourceError for what cannot be read, for a row only with `stop`."""
@@ -82,7 +84,12 @@ class Source:
                 "columns can be named for txt, conll, conllu, csv and tsv files without a header; "
                 f"{self.path} is {kind}"
             )
-        return _kept(_table_rows(self) if kind == "parquet" else _record_rows(self, kind), on_error, f"{self.name}, ")
+        groups = _table_rows(self) if kind == "parquet" else _record_rows(self, kind)
+        if self.longest is not None:
+            if self.longest < 1:
+                raise SpecError(f"longest must be at least 1 character, not {self.longest}")
+            groups = _bounded(groups, self.longest)
+        return _kept(groups, on_error, f"{self.name}, ")
 
     @property
     def name(self) -> str:
@@ -115,6 +122,23 @@ def _kept(groups: Iterator[Rows], on_error: OnError, where: str) -> Iterator[Row
     if on_error not in get_args(OnError):
         raise SpecError(f"on_error must be one of {', '.join(get_args(OnError))}, not {on_error!r}")
     return _until_unreadable(groups, where) if on_error == "stop" else groups
+
+
+def _bounded(groups: Iterator[Rows], longest: int) -> Iterator[Rows]:
+    """The groups, texts of more characters than `longest` taken for unreadable."""
+    row = 0
+    for group in groups:
+        yield Rows([_at_most(longest, item, row + place) for place, item in enumerate(group.texts)], group.columns)
+        row += len(group.texts)
+
+
+def _at_most(longest: int, item: Item, row: int) -> Item:
+    if isinstance(item, Unreadable):
+        return item
+    n_characters = max(len(as_text(item).text), len(as_text(item).pair or ""))
+    if n_characters <= longest:
+        return item
+    return Unreadable(f"row {row} has a text of {n_characters:,} characters, more than {longest:,}")
 
 
 def _until_unreadable(groups: Iterator[Rows], where: str) -> Iterator[Rows]:

@@ -132,6 +132,7 @@ def test_the_choice_is_scored_on_units_of_its_own() -> None:
     strange = ["never seen"] * 20 + [f"class {k}" for k in classes[20:]]
     missed = question.test(found.best, test, strange)
     assert missed.score == pytest.approx(tested.score * 0.9, abs=0.04)
+    assert (tested.n_unseen, missed.n_unseen) == (0, 20)
     assert question.test(found.best, test, [None] * 150 + strange[150:]).left_out == {"without a label": 150}
 
 
@@ -161,6 +162,8 @@ def test_tags_of_spans_are_scored_by_whole_spans() -> None:
     assert found.metric == "span-f1"
     assert found.best.score < found.best.scores["accuracy"]
     assert found.baselines["majority"] == 0
+    assert found.best.selectivity == found.best.scores["accuracy"] - found.best.control
+    assert f"Control task: accuracy {found.best.control:.4f}" in " ".join(found.sentences())
 
 
 def test_random_weights_are_probed_beside_the_best_pool(found) -> None:  # type: ignore[no-untyped-def]

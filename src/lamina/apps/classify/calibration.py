@@ -56,7 +56,7 @@ def fit_temperature(scores: Float64, classes: Int64) -> float:
 def log_loss(probabilities: Float64, classes: Int64) -> float:
     """The mean of -log of the right class's probability."""
     right = probabilities[np.arange(len(classes)), classes]
-    return float(-np.log(np.maximum(right, FLOOR)).mean())
+    return float(-np.log(np.clip(right, FLOOR, 1)).mean()) + 0.0  # never minus nought
 
 
 def bins_of(probabilities: Float64, is_right: npt.NDArray[np.bool_]) -> tuple[Bin, ...]:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import altair
 
 NUMBERED = 12  # classes up to which the cells of a confusion matrix show their numbers
-LINES = "td { white-space: pre-line; overflow-wrap: anywhere; }"  # an example a line
 MANY = 30  # classes from which on it shows only those that are mistaken for one another most
 
 
@@ -72,8 +71,7 @@ def reliability_chart(scores: ClassScores, *, size: int = 300) -> altair.LayerCh
     area = alt.Size("n:Q", scale=alt.Scale(range=[20, 400]), legend=alt.Legend(title="predictions"))
     points = base.mark_circle(color=COLOURS[0], opacity=0.9).encode(size=area, tooltip=tooltip)
     title = f"Can the probabilities be trusted? Off by {scores.calibration_error:.1%} on average"
-    lines = base.mark_line(color=COLOURS[0])
-    chart: altair.LayerChart = alt.layer(diagonal, lines, points).properties(title=title, width=size, height=size)
+    chart: altair.LayerChart = alt.layer(diagonal, points).properties(title=title, width=size, height=size)
     return chart
 
 
@@ -98,7 +96,7 @@ def scores_report(scores: ClassScores, *, title: str, facts: Mapping[str, str], 
         ]
     if scores.unseen:
         parts.append(Table(("label never learnt", "n"), list(scores.unseen.items()), "They count as wrong."))
-    return Report(title, parts, summary=f"{about}{sentence(scores)}.", facts=facts, style=LINES)
+    return Report(title, parts, summary=f"{about}{sentence(scores)}.", facts=facts)
 
 
 def sentence(scores: ClassScores) -> str:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import altair
 
 HEIGHT = 260
+BESIDE = 260  # the width of the panel of what must be beaten
 GREY = "#888888"
 MIX_NAMES = {"concat": "concat", LEARNED: "learned"}
 
@@ -28,7 +29,12 @@ def curve_chart(answer: Answer) -> altair.LayerChart:
     alt = altair_module()
     values = [{"n": point.n, "score": point.score, "low": point.low, "high": point.high} for point in answer.curve]
     base = alt.Chart(alt.Data(values=values)).encode(
-        x=alt.X("n:Q", title=f"labelled {answer.unit}s (logarithmic)", scale=alt.Scale(type="log", nice=False)),
+        x=alt.X(
+            "n:Q",
+            title=f"labelled {answer.unit}s (logarithmic)",
+            scale=alt.Scale(type="log", nice=False),
+            axis=alt.Axis(values=[point.n for point in answer.curve], format=",", labelOverlap="greedy"),
+        ),
     )
     score = _score(alt, answer, "score")
     chart: altair.LayerChart = alt.layer(
@@ -101,7 +107,9 @@ def _which(answer: Answer, rows: list[Row]) -> str:
 def _beaten(alt: Any, answer: Answer) -> Any:
     pool = answer.best.pool
     rows = [row for row in answer.rows if row.pool == pool and isinstance(row.layer, int)] or list(answer.rows)
-    lines = {f"{pool or 'this model'}": "score", "random weights": "random", "control task": "control"}
+    lines = {f"{pool or 'this model'}": "score", "random weights": "random"}
+    if answer.control_metric == answer.metric:
+        lines["control task"] = "control"
     values = [
         {"layer": short_name(row), "what": name, "score": getattr(row, field)}
         for name, field in lines.items()
@@ -122,19 +130,18 @@ def _beaten(alt: Any, answer: Answer) -> Any:
     lines_drawn = base.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=30, filled=True)).encode(
         color=colour, tooltip=tooltip
     )
-    rules = [_rule(alt, name, score, order) for name, score in answer.baselines.items()]
-    return alt.layer(lines_drawn, *rules).properties(title="what it must beat", width=260, height=HEIGHT)
+    rules = [_rule(alt, name, score) for name, score in answer.baselines.items()]
+    return alt.layer(lines_drawn, *rules).properties(title="what it must beat", width=BESIDE, height=HEIGHT)
 
 
 def _legend(alt: Any, title: str) -> Any:
     return alt.Legend(title=title, orient="bottom", symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1)
 
 
-def _rule(alt: Any, name: str, score: float, order: list[str]) -> Any:
-    base = alt.Chart(alt.Data(values=[{"score": score, "layer": order[-1], "name": name}])).encode(y="score:Q")
-    words = base.mark_text(align="right", dy=-6, fontSize=11, opacity=0.8).encode(
-        x=alt.X("layer:N", sort=order), text="name:N"
-    )
+def _rule(alt: Any, name: str, score: float) -> Any:
+    """A dashed line, its name to the right of the panel, where no other line can cross it."""
+    base = alt.Chart(alt.Data(values=[{"score": score, "name": name}])).encode(y="score:Q")
+    words = base.mark_text(align="left", dx=6, fontSize=11, opacity=0.8).encode(x=alt.value(BESIDE), text="name:N")
     return alt.layer(base.mark_rule(strokeDash=[5, 4], opacity=0.7), words)
 
 

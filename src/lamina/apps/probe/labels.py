@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from lamina.apps.labels import is_missing
 from lamina.errors import SpecError
 
 Int64 = npt.NDArray[np.int64]
@@ -79,7 +80,7 @@ def labelled(
     if task == "numbers":
         there = np.array([number is not None and math.isfinite(number) for number in numbers], bool)
     else:
-        there = np.array([not _is_missing(label) for label in labels], bool)
+        there = np.array([not is_missing(label) for label in labels], bool)
         if all(number is not None for number, is_there in zip(numbers, there, strict=True) if is_there):
             there &= np.array([number is None or not math.isnan(number) for number in numbers], bool)
     left_out = {"without a label": int((~there).sum()), "without a vector": int((there & ~usable).sum())}
@@ -111,9 +112,10 @@ def check_learnable(labels: Labelled, *, folds: int, drop_rare: bool, column: st
     rare = (count > 0) & (count < folds)
     if rare.any() and not drop_rare:
         shown = ", ".join(f"{labels.classes[k]!r} ({count[k]})" for k in np.flatnonzero(rare)[:5])
+        n = int(rare.sum())
         raise SpecError(
-            f"{column}: {int(rare.sum())} classes have fewer members than the {folds} folds: {shown}; use fewer folds, "
-            "or leave such classes out with drop_rare (--drop-rare)"
+            f"{column}: {n} {'classes have' if n > 1 else 'class has'} fewer members than the {folds} folds: {shown}; "
+            "use fewer folds, or leave out such classes with drop_rare (--drop-rare)"
         )
     kept = labels.only(~rare[labels.values], "of a class with fewer members than folds")
     left = np.unique(kept.values)
@@ -131,16 +133,12 @@ def tenths(values: npt.NDArray[Any]) -> Int64:
 
 
 def _task_of(labels: Sequence[object], numbers: Sequence[float | None]) -> Task:
-    found = [number for label, number in zip(labels, numbers, strict=True) if not _is_missing(label)]
+    found = [number for label, number in zip(labels, numbers, strict=True) if not is_missing(label)]
     finite = [number for number in found if number is not None and math.isfinite(number)]
     if not finite or None in found or any(isinstance(label, bool) for label in labels):
         return "classes"
     has_fraction = any(number != int(number) for number in finite)
     return "numbers" if has_fraction or len(set(finite)) > FEW_NUMBERS else "classes"
-
-
-def _is_missing(label: object) -> bool:
-    return label is None or label == "" or (isinstance(label, float) and math.isnan(label))
 
 
 def _number(label: object) -> float | None:

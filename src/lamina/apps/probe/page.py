@@ -9,6 +9,8 @@ from lamina.apps.probe.verdict import Answer, Row
 from lamina.apps.report import Chart, Heading, Paragraph, Part, Report, Table
 
 COLUMNS = ("layer", "pool", "behind the best", "noise", "control task", "selectivity", "random weights")
+CONTROLLED = ("control task", "selectivity")
+NAMES = "td:first-child { white-space: nowrap; }"  # `concat 3-6` in one line
 
 
 def report(
@@ -37,13 +39,15 @@ def report(
     parts += [Heading("What was probed"), _labels(answer)]
     if answer.left_out:
         parts.append(Paragraph("Left out: " + ", ".join(f"{n:,} {why}" for why, n in answer.left_out.items()) + "."))
-    return Report(title, parts, summary=answer.sentences()[0], facts=facts)
+    return Report(title, parts, summary=answer.sentences()[0], facts=facts, style=NAMES)
 
 
 def table(answer: Answer) -> Table:
     """Every layer, pool and mix, a row each; the best in bold."""
     metrics = [answer.metric, "low", "high", *answer.rows[0].scores]
     columns = [*COLUMNS[:2], *metrics, *COLUMNS[2:]]
+    if answer.control_metric != answer.metric:
+        columns = [f"{name} (accuracy)" if name in CONTROLLED else name for name in columns]
     best = frozenset(k for k, row in enumerate(answer.rows) if row == answer.best)
     return Table(columns, [_row(row) for row in answer.rows], best=best)
 
@@ -55,7 +59,7 @@ def _row(row: Row) -> Sequence[str | float | None]:
 
 def _confusions(answer: Answer, examples: Mapping[int, str]) -> Table:
     rows = [
-        (one.true, one.predicted, one.n, " | ".join(examples[row] for row in one.rows if row in examples))
+        (one.true, one.predicted, one.n, "\n".join(examples[row] for row in one.rows if row in examples))
         for one in answer.confusions
     ]
     return Table(["label", "taken for", f"{answer.unit}s", "some of them"], rows)

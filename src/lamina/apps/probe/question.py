@@ -201,7 +201,8 @@ class Question:
         scores = {name: score(name, examples, said) for name in (self.metric, *examples.fitting())}
         value = scores.pop(self.metric)
         low, high = judge.interval(value, judge.spreads([said])[:, 0])
-        return Test(found.rows.size, value, low, high, scores, found.left_out)
+        n_unseen = int((found.values >= self.n_classes).sum()) if self.n_classes else 0
+        return Test(found.rows.size, value, low, high, scores, found.left_out, n_unseen)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -93,7 +93,7 @@ def answer(
         rows = _judged(question, predicted, learned=bool(shares))
         if control:
             values = control_values(types_of(question.surfaces), question.labels.values, seed=question.seed)
-            scores = held.scores(words, pool, question.views, values)
+            scores = held.scores(words, pool, question.views, values, "accuracy" if question.n_classes else None)
             rows = [replace(row, control=scores.get((row.pool, row.mix))) for row in rows]
         if random is not None:
             scores = held.scores(words, pool, random)
@@ -123,12 +123,13 @@ class _Held:
         return self._of(keys, self.question.views, None)
 
     def scores(
-        self, words: Sequence[str], pool: str, views: Views, values: Values | None = None
+        self, words: Sequence[str], pool: str, views: Views, values: Values | None = None, metric: str | None = None
     ) -> dict[tuple[str, str], float]:
-        """Of every layer and mix in one pool of some views, for other labels [N] perhaps: (pool, mix) -> score."""
+        """Of every layer and mix in one pool of some views, for other labels [N] and by another metric perhaps:
+        (pool, mix) -> score."""
         keys = [(pool, mix) for mix in mixes_asked(self.question.views[pool], words)]
         found = self._of(keys, views, values)
-        return {(pool, str(mix)): self.question.score(said, values=values) for (_, mix), said in found.items()}
+        return {(pool, str(mix)): self.question.score(said, metric, values) for (_, mix), said in found.items()}
 
     def _of(self, keys: list[Key], views: Views, values: Values | None) -> dict[Key, Values]:
         def one(key: Key) -> Values:

@@ -24,7 +24,8 @@ class Row:
     scores    the other metrics that fit.
     behind    how far below the best row.
     noise     how large such a difference may be by chance: half its 95 % interval's width.
-    control   the score of a probe with labels drawn by lot for each word (or text).
+    control   the score of a probe with labels drawn by lot for each word (or text); of classes the accuracy, whatever
+              the metric: labels drawn word by word make no spans.
     random    the score of the same layer and pool of the same model with random weights.
     """
 
@@ -44,8 +45,8 @@ class Row:
 
     @property
     def selectivity(self) -> float | None:
-        """How much of the score is not the probe's memory (Hewitt and Liang 2019)."""
-        return None if self.control is None else self.score - self.control
+        """How much of the score (of classes, of the accuracy) is not the probe's memory (Hewitt and Liang 2019)."""
+        return None if self.control is None else self.scores.get("accuracy", self.score) - self.control
 
     @property
     def name(self) -> str:
@@ -71,7 +72,8 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """The choice, scored once on units that no probe and no choice has seen."""
+    """The choice, scored once on units that no probe and no choice has seen; `n_unseen` of them have a class that the
+    probe never learnt, and count as wrong."""
 
     n: int
     score: float
@@ -79,6 +81,7 @@ class Test:
     high: float
     scores: Mapping[str, float]
     left_out: Mapping[str, int]
+    n_unseen: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,11 @@ class Answer:
         return max((row for row in near if row.top == fewest), key=lambda row: row.score)
 
     @property
+    def control_metric(self) -> str:
+        """What `control` is."""
+        return "accuracy" if self.classes else self.metric
+
+    @property
     def chosen(self) -> Row:
         """The best row or the cheapest, as was asked for."""
         return self.cheapest if self.choose == "cheapest" else self.best
@@ -162,13 +170,11 @@ class Answer:
         if self.baselines:
             known = ", ".join(f"{name} {score:.4f}" for name, score in self.baselines.items())
             said.append(f"Without any vector: {known}.")
-        if best.control is not None:
-            said.append(f"Control task: {best.control:.4f}, so the selectivity is {best.score - best.control:.4f}.")
-        if best.random is not None:
-            said.append(f"The same of the model with random weights: {best.random:.4f}.")
+        said += self._beside()
         if self.test is not None:
             of = f"{self.chosen.name}, pool {self.chosen.pool}, on {self.test.n:,} {self.unit}s never seen"
-            said.append(f"Test: {of}: {self._scored(self.test)}.")
+            unseen = f" ({self.test.n_unseen:,} of them of a class never learnt)" if self.test.n_unseen else ""
+            said.append(f"Test: {of}{unseen}: {self._scored(self.test)}.")
         return said
 
     def json(self) -> dict[str, Any]:
@@ -188,6 +194,22 @@ class Answer:
         return Winner(
             model=model, layer=row.mix, unit=self.unit, pool=row.pool, special=special, label=label, scores=scores
         )
+
+    def _beside(self) -> list[str]:
+        """Of the best row the control task and the random weights; of a learned mix, which has neither, the next."""
+        said = []
+        if controlled := [row for row in self.rows if row.control is not None]:
+            row = max(controlled, key=lambda row: (row.score, -row.top))
+            accuracy = "accuracy " if self.control_metric != self.metric else ""
+            scored = f"{accuracy}{row.control:.4f}, so the selectivity is {row.selectivity:.4f}"
+            said.append(f"Control task{self._of(row)}: {scored}.")
+        if random := [row for row in self.rows if row.random is not None]:
+            row = max(random, key=lambda row: (row.score, -row.top))
+            said.append(f"The same model with random weights{self._of(row)}: {row.random:.4f}.")
+        return said
+
+    def _of(self, row: Row) -> str:
+        return "" if row is self.best else f" of {row.name}, pool {row.pool}"
 
     def _scored(self, row: Row | Test) -> str:
         return f"{self.metric} {row.score:.4f} [{row.low:.4f}, {row.high:.4f}]"

@@ -64,6 +64,4 @@ def scores_report(scores: TagScores, *, title: str, facts: Mapping[str, str]) ->
     )
     if scores.n_left_out:
         summary += f" {scores.n_left_out:,} texts without a tag for each word were left out."
-    return Report(
-        title, parts, summary=summary, facts=facts, style="td { white-space: pre-line; overflow-wrap: anywhere; }"
-    )
+    return Report(title, parts, summary=summary, facts=facts)
