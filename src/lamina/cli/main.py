@@ -41,9 +41,12 @@ VERBS = {
     "trace": "Follow words in several sentences through the layers.",
     "classify": "Train a classifier of texts on a layer, use it, score it.",
     "tag": "Train a tagger of words on a layer, use it, score it.",
+    "train": "Train a model: to classify, tag, answer, compare; from nothing; or a smaller one.",
     "compress": "Write a smaller model, and say what it costs by layer.",
     "bench": "Measure this machine, a model on it, and what each precision costs by layer.",
     "cluster": "Group texts or words, say what each group is about, compare with labels by layer.",
+    "keywords": "Find the phrases that say what a text, or a group of texts, is about.",
+    "relations": "Link names in texts by their vectors and by standing together: a graph.",
 }
 
 

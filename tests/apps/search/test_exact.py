@@ -81,8 +81,10 @@ def test_only_some_rows() -> None:
     [
         {"QUERIES": 1},
         {"QUERIES": 3, "THREADS": 1},
-        {"PRODUCTS": 64, "ROWS": (16, 32)},
-        {"PRODUCTS": 64, "ROWS": (16, 32), "CANDIDATES": 8},
+        {"PRODUCTS": 64, "ROWS": (16, 32), "FIRST": 16},
+        {"PRODUCTS": 64, "ROWS": (16, 32), "FIRST": 16, "LARGE": 0, "THREADS": 3},
+        {"PRODUCTS": 64, "ROWS": (16, 32), "FIRST": 16, "CANDIDATES": 8},
+        {"PRODUCTS": 64, "ROWS": (16, 32), "FIRST": 16, "CANDIDATES": 8, "LARGE": 0, "THREADS": 3},
         {"RESCORED": 1},
     ],
 )
@@ -109,6 +111,7 @@ def test_copies_of_one_vector_take_no_memory_for_each_query(monkeypatch: pytest.
     """All rows are as good: the candidates are thinned, and the first rows stay."""
     monkeypatch.setattr(exact, "CANDIDATES", 5000)
     monkeypatch.setattr(exact, "ROWS", (256, 256))
+    monkeypatch.setattr(exact, "FIRST", 256)
     vectors = np.repeat(prepared(random(1, 12, 0), "cosine"), 4000, axis=0)
     found = nearest(prepared(random(6, 12, 1), "cosine"), vectors, 5, bound=1.1)
     assert found.rows.tolist() == [list(range(5))] * 6

@@ -11,14 +11,18 @@ Shapes: Q queries, N vectors, D width, k results, P pairs of a query and a vecto
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from lamina.apps.search.sieve import Room, Sieve, rank_within
 from lamina.embeddings import Vectors, unit_length
 from lamina.errors import SpecError
 
@@ -28,11 +32,14 @@ Int64 = npt.NDArray[np.int64]
 
 Metric = Literal["cosine", "dot"]
 METRICS = get_args(Metric)
+T = TypeVar("T")
 
 QUERIES = 512  # multiplied at once
 PRODUCTS = 1 << 20  # held at once by a thread, about, in float32
-ROWS = (2048, 65536)  # least and most vectors multiplied at once: a single query wants long runs of memory
-THREADS = 8  # at most: while one thread sifts its products, another's are multiplied
+ROWS = (512, 65536)  # least and most vectors multiplied at once: a single query wants long runs of memory
+FIRST = 1024  # vectors, at least, whose products are all sorted, to know what the others must reach
+THREADS = 8  # at most, each multiplying and sifting blocks of its own
+LARGE = 1 << 30  # multiplications from which threads are worth starting: some 10 ms
 RESCORED = 256  # pairs scored in float64 at once: what stays in the cache
 CANDIDATES = 1 << 21  # held at most: beyond it they are scored, and all but k a query are dropped
 
@@ -66,7 +73,8 @@ def check_metric(metric: str) -> None:
 
 def longest(vectors: Vectors) -> float:
     """The largest Euclidean length of vectors [N, D]; 0 of none."""
-    squares = (np.einsum("nd,nd->n", block, block) for _, block in _blocks(vectors, None, ROWS[0]))
+    blocks = (_block(vectors, None, start, FIRST) for start in range(0, len(vectors), FIRST))
+    squares = (np.einsum("nd,nd->n", block, block) for block in blocks)
     return max((float(np.sqrt(of_block.max(initial=0.0))) for of_block in squares), default=0.0)
 
 
@@ -82,18 +90,11 @@ def nearest(queries: Float32, vectors: Vectors, k: int, *, bound: float, rows: I
     _check(queries, vectors, k)
     n = len(vectors) if rows is None else rows.size
     found = Found(np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.nan))
-
-    def fill(low: int) -> None:
-        some = slice(low, low + QUERIES)
-        candidates = _candidates(queries[some], vectors, min(k, n), bound, rows)
-        _put(found.rows[some], found.scores[some], *candidates)
-
-    lows = range(0, len(queries) if n else 0, QUERIES)
-    if len(lows) < 2:
-        list(map(fill, lows))
-    else:
-        with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
-            list(pool.map(fill, lows))
+    with _workers(len(queries) * n * vectors.shape[1] if len(queries) > 2 else 0) as workers:
+        for low in range(0, len(queries) if n else 0, QUERIES):
+            some = slice(low, low + QUERIES)
+            candidates = _candidates(queries[some], vectors, min(k, n), bound, rows, workers)
+            _put(found.rows[some], found.scores[some], *candidates)
     return found
 
 
@@ -125,8 +126,45 @@ def _check(queries: Float32, vectors: Vectors, k: int) -> None:
         raise SpecError(f"query {bad[0]} has a vector that is not finite: it yields no token")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Workers:
+    """Threads to share work between; of one, the caller's own."""
+
+    n: int
+    pool: ThreadPoolExecutor | None
+
+    def all(self, work: Callable[[int], T]) -> list[T]:
+        """`work` with the numbers of all threads."""
+        return [work(0)] if self.pool is None else list(self.pool.map(work, range(self.n)))
+
+
+@contextmanager
+def _workers(size: int) -> Iterator[_Workers]:
+    """Threads for so many multiplications, the matrix library on one thread in each. Where it may not be told so there
+    is one, in which it uses threads of its own: then the multiplying is shared, and the sifting is not.
+
+    How many threads the library uses is set for the whole process, so only its main thread does that: two at once could
+    leave it set.
+    """
+    n = min(THREADS, _n_cores())
+    if size < LARGE or n < 2 or threading.current_thread() is not threading.main_thread():
+        yield _Workers(1, None)
+        return
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        yield _Workers(1, None)
+        return
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(n) as pool:
+        yield _Workers(n, pool)
+
+
+def _n_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _candidates(
-    queries: Float32, vectors: Vectors, k: int, bound: float, rows: Int64 | None
+    queries: Float32, vectors: Vectors, k: int, bound: float, rows: Int64 | None, workers: _Workers
 ) -> tuple[Int64, Int64, Float64]:
     """Query, row and score of all pairs that may be among the k best of their query, and few others, [P] each.
 
@@ -136,115 +174,48 @@ def _candidates(
     """
     unit = queries.shape[1] * 2.0**-24
     slack = 2.02 * unit / (1 - unit) * np.linalg.norm(queries.astype(np.float64), axis=1) * bound + 1e-30  # [Q]
-    best = np.full((len(queries), k), -np.inf, np.float32)  # the k largest products so far, the least of them first
-    held: list[tuple[Int64, Int64, Float32]] = []
-    n_held = 0
-    n_rows = min(max(PRODUCTS // len(queries), ROWS[0], k), max(ROWS[1], k))
-    room = _Room.of(len(queries), min(n_rows, len(vectors)))
-    for start, block in _blocks(vectors, rows, n_rows, k):
-        products = room.products(queries, block)  # [Q, R]
-        if not start:
-            best = np.partition(products, products.shape[1] - k, axis=1)[:, -k:]
-        query, place, value = room.at_least(products, best[:, 0] - slack)
-        if start and query.size:
-            best = _merged(best, query, value)
-        held.append((query, start + place, value))
-        n_held += query.size
-        if n_held > CANDIDATES:
-            held = [_thinned(held, best[:, 0] - slack, queries, vectors, k, rows)]
-            n_held = held[0][0].size
-    query, place, _ = _filtered(held, best[:, 0] - slack)
-    row = place if rows is None else rows[place]
-    return query, row, pair_scores(queries, vectors, query, row)
-
-
-def _blocks(vectors: Vectors, rows: Int64 | None, n_rows: int, n_first: int = 0) -> Iterator[tuple[int, Float32]]:
-    """The vectors, or those of some rows, in float32, block by block, with the place of each block's first one. The
-    first block is small: all of its products are sorted, to know what the others must reach."""
     n = len(vectors) if rows is None else rows.size
-    start, size = 0, min(n_rows, max(ROWS[0], n_first))
-    while start < n:
-        some = slice(start, start + size)
-        yield start, np.asarray(vectors[some] if rows is None else vectors[rows[some]], np.float32)
-        start, size = start + size, n_rows
+    first, size = min(n, max(FIRST, k)), min(max(PRODUCTS // len(queries), ROWS[0]), ROWS[1])
+    products = queries @ _block(vectors, rows, 0, first).T
+    # In the order of what they want, so that queries beside each other can be compared with one number.
+    order = np.argsort(np.partition(products, first - k, axis=1)[:, -k])
+    queries = queries[order]
+
+    def score(query: Int64, place: Int64) -> Float64:
+        return pair_scores(queries, vectors, query, place if rows is None else rows[place])
+
+    sieve = Sieve.begun(products[order], k, slack[order], score=score, limit=CANDIDATES)
+    starts = deque(range(first, n, size))
+
+    def sift(_: int) -> None:
+        room = Room.of(len(queries), min(size, n))
+        while True:
+            try:
+                start = starts.popleft()
+            except IndexError:
+                return
+            found = room.products(queries, _block(vectors, rows, start, size))
+            query, place, product = room.at_least(found, sieve.least)
+            sieve.add(query, start + place, product)
+
+    workers.all(sift)
+    query, place = sieve.pairs()
+    parts = np.array_split(np.arange(query.size), workers.n)
+    scores = np.concatenate(workers.all(lambda i: score(query[parts[i]], place[parts[i]])))
+    return order[query], place if rows is None else rows[place], scores
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Room:
-    """Memory for a block's products and what they are compared to, taken once: new memory a block cost 15 %."""
-
-    numbers: Float32
-    flags: npt.NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, n_queries: int, n_rows: int) -> _Room:
-        return cls(np.empty(n_queries * n_rows, np.float32), np.empty(n_queries * n_rows, np.bool_))
-
-    def products(self, queries: Float32, block: Float32) -> Float32:
-        """[Q, R]. One or two queries by products with a vector, which read memory three times as fast as OpenBLAS's
-        product of so narrow a matrix does."""
-        out = self.numbers[: len(queries) * len(block)].reshape(len(queries), len(block))
-        if len(queries) > 2:
-            return np.matmul(queries, block.T, out=out)
-        for query, row in zip(queries, out, strict=True):
-            np.matmul(block, query, out=row)
-        return out
-
-    def at_least(self, products: Float32, least: Float64) -> tuple[Int64, Int64, Float32]:
-        """Query, place and value of the products that reach `least` [Q]: few of many."""
-        enough = self.flags[: products.size].reshape(products.shape)
-        np.greater_equal(products, np.nextafter(least.astype(np.float32), -np.inf)[:, None], out=enough)
-        flat = np.flatnonzero(enough)
-        query, place = np.divmod(flat, products.shape[1])
-        return query, place, products.reshape(-1)[flat]
-
-
-def _merged(best: Float32, query: Int64, value: Float32) -> Float32:
-    """The k largest of each query's k so far and its new values; `query` ascends."""
-    k, counts = best.shape[1], np.bincount(query, minlength=len(best))
-    firsts = np.cumsum(counts) - counts
-    padded = np.full((len(best), k + counts.max()), -np.inf, np.float32)
-    padded[:, :k] = best
-    padded[query, k + np.arange(query.size) - firsts[query]] = value
-    return np.partition(padded, padded.shape[1] - k, axis=1)[:, -k:]
-
-
-def _filtered(held: list[tuple[Int64, Int64, Float32]], least: Float64) -> tuple[Int64, Int64, Float32]:
-    query, place, value = (np.concatenate(parts) for parts in zip(*held, strict=True))
-    stay = value >= least[query]
-    return query[stay], place[stay], value[stay]
-
-
-def _thinned(
-    held: list[tuple[Int64, Int64, Float32]],
-    least: Float64,
-    queries: Float32,
-    vectors: Vectors,
-    k: int,
-    rows: Int64 | None,
-) -> tuple[Int64, Int64, Float32]:
-    """The candidates without those that are none any more; where too many are as good (copies of one vector), only the
-    k best of each query: whatever comes later stands behind them if it is as good, for its place is later."""
-    query, place, value = _filtered(held, least)
-    if query.size <= CANDIDATES // 2:
-        return query, place, value
-    scores = pair_scores(queries, vectors, query, place if rows is None else rows[place])
-    order = np.lexsort((place, -scores, query))
-    kept = np.sort(order[_rank(query[order]) < k])
-    return query[kept], place[kept], value[kept]
-
-
-def _rank(query: Int64) -> Int64:
-    """How many of the same query stand before each, where equal ones stand together."""
-    first = np.searchsorted(query, query, side="left")
-    return np.arange(query.size) - first
+def _block(vectors: Vectors, rows: Int64 | None, start: int, size: int) -> Float32:
+    """Some vectors, or those of some rows, in float32."""
+    some = slice(start, start + size)
+    return np.asarray(vectors[some] if rows is None else vectors[rows[some]], np.float32)
 
 
 def _put(rows: Int64, scores: Float64, query: Int64, row: Int64, score: Float64) -> None:
     """Put the best of the candidates into the results [Q, k]."""
     order = np.lexsort((row, -score, query))
     query, row, score = query[order], row[order], score[order]
-    rank = _rank(query)
+    rank = rank_within(query)
     best = rank < rows.shape[1]
     rows[query[best], rank[best]] = row[best]
     scores[query[best], rank[best]] = score[best]
