@@ -14,16 +14,21 @@ import numpy.typing as npt
 
 Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
+Vectors = Float32 | npt.NDArray[np.float16]
 Reduction = Literal["sum", "weighted", "max"]
 Precision = Literal["float32", "tf32", "bfloat16", "float16", "int8"]
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Which layers to emit (ascending) and how to reduce each of them; nothing above the highest one is run."""
+    """Which layers to emit (ascending) and how to reduce each of them; nothing above the highest one is run.
+
+    narrow  the results end as float16: an engine that rounds to it faster than numpy does may give them so.
+    """
 
     layers: tuple[int, ...]
     reductions: tuple[Reduction, ...]
+    narrow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +65,8 @@ class Batch:
     rows: tuple[Rows, ...]
 
 
-# For each reduction, for each layer of the program: float32 [U_r, D].
-Reduced = tuple[tuple[Float32, ...], ...]
+# For each reduction, for each layer of the program: [U_r, D], float32 or, of a narrow program, perhaps float16.
+Reduced = tuple[tuple[Vectors, ...], ...]
 
 # For each layer asked for: float32 [B, H, S, S], from a place (row) to a place (column).
 AttentionWeights = tuple[Float32, ...]

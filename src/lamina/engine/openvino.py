@@ -163,6 +163,8 @@ def build(
         for parameters, kind in zip(rows, program.reductions, strict=True)
         for k in program.layers
     ]
+    if program.narrow:
+        outputs = [op.convert(output, "f16") for output in outputs]  # to numpy's bits, infinities and all
     return ov.Model(outputs, [ids, types, lengths, *(p for parameters in rows for p in parameters)], "lamina")
 
 

@@ -8,16 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lamina.embeddings import COMBINED, Embeddings, layer_column, unit_length
-from lamina.engine.batch import Float32, Reduced
+from lamina.engine.batch import Reduced
 from lamina.extraction.chunk import Chunk, ChunkView
 from lamina.extraction.dense import apply_dense
 from lamina.extraction.plan import Plan, View
 from lamina.model.sentence import Dense, Normalize
 from lamina.text.tokenizer import Int64
+
+Array = npt.NDArray[Any]  # float32, or float16 where what is stored comes so
 
 
 @dataclass(slots=True)
@@ -30,7 +34,7 @@ class Assembly:
 
     chunk: Chunk
     plan: Plan
-    parts: list[dict[int, Float32]] = field(default_factory=list)
+    parts: list[dict[int, Array]] = field(default_factory=list)
     n_missing: int = 0
 
     def __post_init__(self) -> None:
@@ -43,7 +47,7 @@ class Assembly:
             for number, rows in zip(self.plan.program.layers, layers, strict=True):
                 if number in view.view.layers:
                     if number not in parts:
-                        parts[number] = np.empty((view.segments.unit.size, rows.shape[1]), np.float32)
+                        parts[number] = np.empty((view.segments.unit.size, rows.shape[1]), rows.dtype)
                     parts[number][of_view] = rows
             self.n_missing -= of_view.size
 
@@ -55,7 +59,7 @@ class Assembly:
         return tuple(Embeddings(pools[0][0].table, _columns(pools, width), pools[0][0].n_texts) for pools in of_views)
 
 
-def _columns(pools: Sequence[tuple[ChunkView, dict[int, Float32]]], width: int) -> dict[str, Float32]:
+def _columns(pools: Sequence[tuple[ChunkView, dict[int, Array]]], width: int) -> dict[str, Array]:
     """The columns of one view, from what each of its pools gave."""
     view = pools[0][0]
     spec = view.view.spec
@@ -75,7 +79,7 @@ def _columns(pools: Sequence[tuple[ChunkView, dict[int, Float32]]], width: int) 
     return columns
 
 
-def _units_of(view: ChunkView, parts: Float32 | None, width: int) -> Float32:
+def _units_of(view: ChunkView, parts: Array | None, width: int) -> Array:
     """[U, D] from the rows of segments [G, D]; a unit without tokens is NaN."""
     unit, n_units = view.segments.unit, view.n_units
     if parts is None:
@@ -90,7 +94,7 @@ def _units_of(view: ChunkView, parts: Float32 | None, width: int) -> Float32:
             parts = join.reduceat(parts, starts, axis=0)
         joined = parts
         if present.size < n_units:
-            joined = np.full((n_units, width), np.nan, np.float32)
+            joined = np.full((n_units, width), np.nan, parts.dtype)
             joined[present] = parts
         parts = joined
     if view.divisor is not None:
@@ -98,15 +102,15 @@ def _units_of(view: ChunkView, parts: Float32 | None, width: int) -> Float32:
     return parts
 
 
-def _side_by_side(matrices: list[Float32]) -> Float32:
+def _side_by_side(matrices: list[Array]) -> Array:
     return matrices[0] if len(matrices) == 1 else np.concatenate(matrices, axis=1)
 
 
-def _stepped(matrix: Float32, step: Dense | Normalize) -> Float32:
+def _stepped(matrix: Array, step: Dense | Normalize) -> Array:
     return unit_length(matrix) if isinstance(step, Normalize) else apply_dense(matrix, step)
 
 
-def _combined(matrices: dict[int, Float32], view: View) -> dict[str, Float32]:
+def _combined(matrices: dict[int, Array], view: View) -> dict[str, Array]:
     """The result's columns, from the matrix of each layer."""
     if view.spec.combine == "none":
         return {layer_column(number): matrix for number, matrix in matrices.items()}

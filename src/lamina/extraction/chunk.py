@@ -192,7 +192,7 @@ def _chunk_view(
         segments=segments,
         origin=origin,
         weights=token_weights(pool, rarity, taken),
-        divisor=divisors(pool, origin, first, last, rarity),
+        divisor=None if spec.unit == "token" else divisors(pool, origin, first, last, rarity),  # each of one token
         rows=rows,
         table=with_columns(table, read.columns, row_text),
         n_texts=read.which.size,

@@ -190,10 +190,10 @@ class Extractor:
         weights = read_weights(self.checkpoint.weight_files(), self.architecture, family_of(config))
         return Head(self, read_head(name, config, self.architecture, weights))
 
-    def plan(self, specs: Mapping[str, Spec]) -> Plan:
+    def plan(self, specs: Mapping[str, Spec], *, stored: bool = False) -> Plan:
         """Specs resolved against this model. Raises SpecError; with `pool="model"` what `sentence_recipe` raises."""
         recipe = self.sentence_recipe() if any(spec.pool == "model" for spec in specs.values()) else None
-        return make_plan(specs, self.architecture, self.tokenizer.template, recipe=recipe)
+        return make_plan(specs, self.architecture, self.tokenizer.template, recipe=recipe, stored=stored)
 
     def sentence_recipe(self) -> SentenceRecipe:
         """What `pool="model"` does, as the checkpoint's sentence-transformers files say. Raises CheckpointError."""
@@ -211,6 +211,7 @@ class Extractor:
         first_row: int = 0,
         starts: Mapping[str, Start] | None = None,
         ahead: bool = True,
+        stored: bool = False,
         on_error: OnError = "stop",
     ) -> Generator[dict[str, Embeddings]]:
         """The embeddings of `Rows` for each Spec, part by part, their columns travelling along.
@@ -220,6 +221,7 @@ class Extractor:
         first_row      the position in the whole input of the first text.
         starts         by a Spec's name, the text, and the row within it, at which its rows begin.
         ahead          the next chunk is made in the background while this one is computed.
+        stored         they go into datasets, and may come in the Specs' dtype where that is what is stored anyway.
         even_if_empty  an input without texts gives one part without rows instead of no part.
         on_error       as in `extract`, for what the tokenizer refuses; the rows were read with the same.
         """
@@ -228,7 +230,7 @@ class Extractor:
             raise SpecError(f"batch_tokens must be at least 1, not {batch_tokens}")
         if idf is None and any(spec.pool == "idf" for spec in specs.values()):
             raise SpecError("pool 'idf' is fitted on a whole corpus first: extract texts or a file, not a stream")
-        plan = self.plan(specs)
+        plan = self.plan(specs, stored=stored)
         chunks = self._chunks(rows, plan, idf, even_if_empty, first_row, batch_tokens, starts or {}, on_error)
         return self._parts(chunks, plan, batch_tokens, ahead, on_batch)
 

@@ -77,11 +77,17 @@ class Plan:
 
 
 def make_plan(
-    specs: Mapping[str, Spec], arch: Architecture, template: Template, *, recipe: SentenceRecipe | None = None
+    specs: Mapping[str, Spec],
+    arch: Architecture,
+    template: Template,
+    *,
+    recipe: SentenceRecipe | None = None,
+    stored: bool = False,
 ) -> Plan:
     """Resolve Specs; `template` says how many special tokens stand around a text. Raises SpecError.
 
     recipe  the checkpoint's, needed for `pool="model"`.
+    stored  the vectors end in datasets, in the Specs' dtype.
     """
     if not specs:
         raise SpecError("nothing is asked for: give at least one Spec")
@@ -113,7 +119,7 @@ def make_plan(
     prompt, lowercase = _reading(views)
     return Plan(
         views=views,
-        program=Program(tuple(layers), reductions),
+        program=Program(tuple(layers), reductions, narrow=stored and all(map(_is_plain, specs.values()))),
         long=first.long,
         overlap=first.overlap,
         max_tokens=max_tokens,
@@ -151,6 +157,13 @@ def resolved(spec: Spec, recipe: SentenceRecipe | None, arch: Architecture) -> S
         dims=spec.dims or recipe.dims,
         prompt=prompt,
     )
+
+
+def _is_plain(spec: Spec) -> bool:
+    """Whether float16 is stored just as an engine gives it: each vector that of one token, and nothing done to it."""
+    said = (spec.unit, spec.dtype, spec.combine, spec.overlap, spec.dims, spec.normalize)
+    plain = ("token", "float16", "none", "centre", None, False)
+    return said == plain and spec.pool in ("mean", "max", "sum", "first", "last")
 
 
 def _reading(views: Mapping[str, View]) -> tuple[str, bool]:

@@ -49,6 +49,7 @@ def write_all(
             even_if_empty=first == 0,
             first_row=first,
             starts=places,
+            stored=True,
             on_error=on_error,
         )
         try:

@@ -88,7 +88,7 @@ def _computed(manifest: Manifest, number: int, one: Given, extractor: Extractor,
     rows = after(rows_in(one.texts, on_error="mark"), place.text - one.described.first_text)
     parts = extractor.stream_rows(
         rows, {"": manifest.parsed_spec}, idf=idf, first_row=place.text, starts={"": place}, even_if_empty=True,
-        on_error="mark",
+        stored=True, on_error="mark",
     )  # fmt: skip
     held, n_rows = [], 0
     for part in parts:
