@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lamina.cli.compose import command_line, is_dataset, print_json, print_table, result_options
+from lamina.cli.compose import (
+    command_line,
+    facts_of,
+    is_dataset,
+    model_facts,
+    print_json,
+    print_table,
+    result_options,
+)
 from lamina.cli.trained import Run, encoder_options, leave, source_options
 
 if TYPE_CHECKING:
@@ -68,7 +76,10 @@ def command(
     if out and Path(out).suffix not in WRITTEN:
         raise click.UsageError(f"a graph is written as {' or '.join(WRITTEN)}, not {out!r}")
     run = Run(**how)
-    found, words, n_unreadable = _gathered(data, run, _Finder.of(run, tagger, head, tags, spans), layers, min_count)
+    finder = _Finder.of(run, tagger, head, tags, spans)
+    if not is_dataset(data):
+        finder = finder.loaded(run)
+    found, words, n_unreadable = _gathered(data, run, finder, layers, min_count)
     similar = {word: neighbours(found, word, k=k, threshold=threshold, centre=centre) for word in words}
     beside = together(found, min_count=min_together)
     edges = [edge for of_layer in similar.values() for edge in of_layer] + beside
@@ -82,7 +93,7 @@ def command(
 
             save(drawn, chart)
         if report:
-            _report(data, found, rows, edges, drawn).save(report)
+            _report(data, found, rows, edges, drawn, _facts(data, finder)).save(report)
     if as_json:
         _print_json(found, rows, edges)
     else:
@@ -177,9 +188,8 @@ def _parts(data: str, run: Run, finder: _Finder, layers: tuple[str, ...]) -> Ite
     from lamina.errors import SpecError
 
     if not is_dataset(data):
-        loaded = finder.loaded(run)
-        assert loaded.extractor is not None
-        for part in whole_texts(run.parts(data, loaded.extractor, loaded.views(layers))):
+        assert finder.extractor is not None
+        for part in whole_texts(run.parts(data, finder.extractor, finder.views(layers))):
             kept = {name: _readable(one) for name, one in part.items()}
             yield {**kept, "unreadable": len(part["words"]) - len(kept["words"])}
         return
@@ -295,13 +305,24 @@ def _chart(rows: list[dict[str, Any]]) -> Any:
     return by_layer(drawn, score="same type", title=title, baselines=chance, percent=True)
 
 
-def _report(data: str, found: Entities, rows: list[dict[str, Any]], edges: Sequence[Edge], drawn: Any) -> Any:
+def _facts(data: str, finder: _Finder) -> dict[str, str]:
+    """What the names and vectors came from."""
+    if finder.extractor is not None:
+        return {"command": command_line(), "data": data, **model_facts(finder.extractor)}
+    from lamina.dataset.reader import open_dataset
+
+    return {"command": command_line(), **facts_of(open_dataset(data))}
+
+
+def _report(
+    data: str, found: Entities, rows: list[dict[str, Any]], edges: Sequence[Edge], drawn: Any, facts: dict[str, str]
+) -> Any:
     from lamina.apps.report import Chart, Heading, Part, Report, Table
 
     parts: list[Part] = [Chart(drawn), Table(list(rows[0]), [list(row.values()) for row in rows])]
-    for kind in ("similar", "together"):
+    for kind, title in (("similar", f"Most alike at layer {rows[-1]['layer']}"), ("together", "Most often together")):
         held = [edge for edge in edges if edge.kind == kind and edge.layer in (None, rows[-1]["layer"])]
         if held:
-            parts += [Heading(kind), Table(["weight", "sentences", "one", "other"], _strongest(found, held))]
+            parts += [Heading(title), Table(["weight", "sentences", "one", "other"], _strongest(found, held))]
     summary = f"{len(found):,} names, {len(edges):,} edges, {found.n_sentences:,} sentences."
-    return Report(f"Names in {data}", parts, summary, {"command": command_line()})
+    return Report(f"Names in {data}", parts, summary, facts)
