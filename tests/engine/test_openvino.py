@@ -12,7 +12,7 @@ import pytest
 
 import lamina
 from lamina.engine.batch import Batch, Program, Rows
-from lamina.engine.openvino import GRAPHS_KEPT, REQUESTS, OpenVinoEngine
+from lamina.engine.openvino import GRAPHS_KEPT, OpenVinoEngine
 from lamina.engine.reference import ReferenceEngine
 from lamina.errors import EngineError
 from lamina.extraction.extractor import Extractor
@@ -171,10 +171,27 @@ def test_an_engine_asks_for_no_more_batches_than_it_can_work_on(parts: Parts) ->
             asked.append(seed)
             yield batch(seed)
 
-    results = engine(parts).run(Program((1,), ("sum",)), batches())
+    ours = engine(parts)
+    results = ours.run(Program((1,), ("sum",)), batches())
     next(results)
-    assert len(asked) <= REQUESTS + 1
+    assert len(asked) <= ours.streams + 2
     results.close()
+
+
+def test_batches_computed_at_once_on_several_streams_have_the_same_bits_in_the_same_order(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, batches = Program((0, 1), ("sum",)), [batch(seed) for seed in range(12)]
+
+    def computed() -> list[bytes]:
+        ours = engine(parts, threads=2)
+        results = ours.run(program, iter(batches))
+        return [b"".join(layer.tobytes() for layer in layers) for (layers,) in results]
+
+    alone = computed()
+    monkeypatch.setattr("lamina.engine.openvino.STREAM_THREADS", 1)
+    assert engine(parts, threads=2).streams == 2
+    assert computed() == alone
 
 
 def test_no_batch_gives_no_result(parts: Parts) -> None:

@@ -28,7 +28,7 @@ from lamina.model.weights import Weights
 
 GRAPHS_KEPT = 4  # each holds the weights once more, packed for the machine
 HEARD = 100  # milliseconds between two moments in which Python can hear a signal while a batch is computed
-REQUESTS = 2  # one runs while the other's results are taken and its next batch is made
+STREAM_THREADS = 8  # that compute one batch; more would wait for one another at each of its small operations
 
 # precision -> what the CPU must be able to do, as OpenVINO calls it
 NEEDS: dict[Precision, str] = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16", "int8": "INT8"}
@@ -50,7 +50,7 @@ class Compiled:
 
 
 class OpenVinoEngine:
-    """Compiles a graph for each program and keeps the last few; runs batches with two requests in flight."""
+    """Compiles a graph for each program, keeps the last few; computes a batch on each stream while one more waits."""
 
     name = "openvino"
     batch_tokens = 2048  # on two cores, 1,000 to 4,000 ran at the same rate within the noise
@@ -79,6 +79,7 @@ class OpenVinoEngine:
         self.precision: Precision = precision
         self.faster: Precision | None = "bfloat16" if "bfloat16" in native and precision == "float32" else None
         self.threads = threads
+        self.streams = max(1, threads // STREAM_THREADS)  # batches computed at once, each on threads near one another
         # What is not multiplied in 8 bits is computed in bfloat16 where that is native, as it costs no more exactness.
         self._type = TYPES[precision if precision != "int8" else "bfloat16" if "bfloat16" in native else "float32"]
         self._arch, self._weights, self._calibration = arch, weights, calibration
@@ -95,7 +96,7 @@ class OpenVinoEngine:
         at_work: deque[tuple[Any, Batch]] = deque()
         try:
             for batch in batches:
-                if len(at_work) == REQUESTS:
+                if len(at_work) > self.streams:  # one more than are computed: its batch waits ready
                     yield _result(at_work[0][0], program)
                     graph.idle.append(at_work.popleft()[0])
                 request = graph.request()
@@ -127,14 +128,14 @@ class OpenVinoEngine:
             config = {
                 "INFERENCE_PRECISION_HINT": self._type,
                 "INFERENCE_NUM_THREADS": self.threads,
-                "NUM_STREAMS": 1,
+                "NUM_STREAMS": self.streams,
             }
             compiled = self._core.compile_model(model, "CPU", config)
             taken = compiled.get_property("INFERENCE_PRECISION_HINT")
             if taken != self._type:
                 raise EngineError(f"OpenVINO took {taken} where {self._type} was asked for, on {self.cpu}")
             requests = deque(
-                compiled.create_infer_request() for _ in range(REQUESTS)
+                compiled.create_infer_request() for _ in range(self.streams + 1)
             )  # later it would wait for one at work
             self._graphs[program] = Compiled(compiled, requests)
         self._graphs.move_to_end(program)
