@@ -122,7 +122,7 @@ class Bench:
                 lambda model=model, half=half: model.extract(self.texts, layers=list(range(half + 1)), **cut)
             )
             found[f"{word}, file"] = timed(lambda model=model: self._job(model, **cut))
-            for form in ("arrow", "parquet"):
+            for form in ("arrow", "parquet", "lance"):
                 found[f"{word}, tokens {form}"] = timed(
                     lambda model=model, form=form: self._job(model, unit="token", format=form, **cut)
                 )
