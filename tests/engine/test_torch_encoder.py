@@ -15,6 +15,7 @@ from lamina.engine.batch import Batch
 from lamina.engine.reference import NumpyOperations
 from lamina.engine.torch import TorchEngine
 from lamina.engine.torch_encoder import TorchEncoder
+from lamina.engine.torch_operations import Dropout
 from lamina.errors import WeightsError
 from lamina.model.architecture import FAMILIES, Architecture, architecture_of
 from lamina.model.config import read_config
@@ -230,3 +231,76 @@ def test_a_loaded_model_gives_what_was_trained(deep_bert: Path, tmp_path: Path) 
     with torch.no_grad():
         expected = encoder(Batch(ids, np.zeros_like(ids), np.array([ids.size], np.int32), ()), (12,))[12]
     assert relative_error(found.layer(-1), expected.numpy()) <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("family", "variant"),
+    [("bert", "small"), ("modernbert", "small"), ("deberta-v2", "wide convolution"), ("mpnet", "small")],
+)
+def test_attention_padded_for_training_is_attention_length_by_length(
+    tmp_path: Path, family: str, variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sequences of many lengths attend together; without that, a group for each: the same states and gradients."""
+    import lamina.engine.torch_encoder as module
+
+    arch, weights = read(made(tmp_path, family, **CONFIGS[family, variant]))
+    batch = batch_of(arch)
+    found = []
+    for make in (module.make_padding, lambda *_: None):
+        monkeypatch.setattr(module, "make_padding", make)
+        encoder = TorchEncoder(arch, weights).double()
+        state = encoder(batch, (arch.n_layers,))[arch.n_layers]
+        state.square().sum().backward()
+        found.append((state.detach(), {name: one.grad for name, one in encoder.named_weights().items()}))
+    (state, gradients), (expected, expected_gradients) = found
+    assert torch.allclose(state, expected, rtol=1e-9, atol=1e-12)
+    for name, gradient in gradients.items():
+        wanted = expected_gradients[name]
+        assert (gradient is None) == (wanted is None), name
+        assert gradient is None or torch.allclose(gradient, wanted, rtol=1e-7, atol=1e-9), name
+
+
+def test_padding_is_used_for_mixed_lengths_and_wastes_little() -> None:
+    from lamina.engine.torch_packed import pack
+    from lamina.engine.torch_padding import _buckets
+
+    lengths = np.sort(np.random.default_rng(0).integers(5, 500, 200))[::-1].astype(np.int32)
+    runs = _buckets(lengths)
+    assert [high for _, high in runs[:-1]] == [low for low, _ in runs[1:]]
+    assert (runs[0][0], runs[-1][1]) == (0, 200)
+    assert 1 < len(runs) < 20
+    needed = (lengths.astype(np.int64) ** 2).sum()
+    padded = sum((high - low) * int(lengths[low]) ** 2 for low, high in runs)
+    assert padded < 1.3 * needed
+    even = Batch(np.ones((3, 4), np.int32), np.zeros((3, 4), np.int32), np.full(3, 4, np.int32), ())
+    assert len(_buckets(np.diff(pack(even, position_index="position").bounds))) == 1
+
+
+def test_dropout_drops_while_training_only_and_keeps_the_mean(deep_bert: Path) -> None:
+    arch, weights = parts_of(deep_bert)
+    encoder, batch = TorchEncoder(arch, weights, dropout=Dropout(0.25, 0.1)), batch_of(arch)
+    plain = TorchEncoder(arch, weights)
+    with torch.no_grad():
+        expected = plain(batch, (0,))[0]
+        assert torch.equal(encoder.eval()(batch, (0,))[0], expected)
+        encoder.train()
+        torch.manual_seed(0)
+        drawn = torch.stack([encoder(batch, (0,))[0] for _ in range(400)])
+        torch.manual_seed(0)
+        assert torch.equal(encoder(batch, (0,))[0], drawn[0])
+    dropped = drawn == 0
+    assert dropped.float().mean().item() == pytest.approx(0.25, abs=0.01)
+    kept = torch.where(dropped, torch.nan, drawn)
+    assert torch.allclose(kept.nanmean(0), expected / 0.75, rtol=1e-5)
+
+
+def test_each_rate_drops_in_its_own_place(deep_bert: Path) -> None:
+    """States are dropped in layer 0 already; attention weights not before layer 1."""
+    arch, weights = parts_of(deep_bert)
+    batch, plain = batch_of(arch), TorchEncoder(arch, weights)
+    for rates, changes_first in ((Dropout(states=0.5), True), (Dropout(attention=0.5), False)):
+        encoder = TorchEncoder(arch, weights, dropout=rates)
+        with torch.no_grad():
+            found, expected = encoder(batch, (0, 1)), plain(batch, (0, 1))
+        assert torch.equal(found[0], expected[0]) != changes_first
+        assert not torch.allclose(found[1], expected[1])

@@ -11,13 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from lamina.model.architecture import Architecture, Family, architecture_of, family_of
 from lamina.model.checkpoint import Checkpoint
 from lamina.model.config import config_of, read_config
 from lamina.model.inventory import weight_shapes
-from lamina.model.weights import FloatArray, StoredTensor, Weights, read_weights
+from lamina.model.weights import FloatArray, Weights, in_memory, read_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +65,3 @@ def begin(checkpoint: Checkpoint) -> Draft:
     arch, family = architecture_of(config), family_of(config)
     whole = json.loads(checkpoint.config_path.read_bytes())
     return Draft(checkpoint, whole, family, arch, read_weights(checkpoint.weight_files(), arch, family))
-
-
-def in_memory(name: str, array: FloatArray) -> StoredTensor:
-    """An array as if it lay in a file as float32."""
-    whole = np.ascontiguousarray(array, np.float32)
-    return StoredTensor(name, "F32", whole.shape, whole.reshape(-1).view(np.uint8))

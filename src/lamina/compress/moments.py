@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from lamina.compress.draft import Draft, in_memory
+from lamina.compress.draft import Draft
 from lamina.engine.batch import Batch, Float32, Int32
 from lamina.engine.reference import NumpyOperations
 from lamina.model.encoder import states
 from lamina.model.operations import Activation
+from lamina.model.weights import in_memory
 
 Float64 = npt.NDArray[np.float64]
 TextTokens = tuple[Int32, Int32]  # a text's ids and segment types, [T] each

@@ -18,10 +18,10 @@ from typing import Any, BinaryIO, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from lamina.compress.draft import Draft, in_memory
+from lamina.compress.draft import Draft
 from lamina.engine.reference import bfloat16
 from lamina.errors import WeightsError
-from lamina.model.weights import ITEM_BYTES, SCALED, FloatArray, StoredTensor, ours, read_tensors
+from lamina.model.weights import ITEM_BYTES, SCALED, FloatArray, StoredTensor, in_memory, ours, read_tensors
 
 StoredPrecision = Literal["float32", "float16", "bfloat16", "int8"]
 

@@ -54,6 +54,15 @@ def write_whole(
     return written
 
 
+def write_bytes(path: Path, data: bytes) -> Written:
+    """Write a file that holds `data`. Raises OSError."""
+
+    def write(file: BinaryIO) -> None:
+        file.write(data)
+
+    return write_whole(path, write)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the entries of a folder durable. Windows cannot open folders, and needs no such call."""
     if os.name == "nt":

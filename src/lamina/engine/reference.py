@@ -123,6 +123,9 @@ class NumpyOperations:
     def multiply(self, x: Float32, y: Float32) -> Float32:
         return self._rounded(x * y)
 
+    def dropout(self, x: Float32) -> Float32:
+        return x
+
     def convolve(self, x: Float32, name: str, kernel: int, activation: Activation) -> Float32:
         weight = self._rounded(self.weights[f"{name}.weight"])  # [D, D, kernel]
         B, S, D = x.shape

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from lamina.engine.batch import Batch
 from lamina.engine.torch_attention import Layout
-from lamina.engine.torch_operations import TorchOperations
+from lamina.engine.torch_operations import NO_DROPOUT, Dropout, TorchOperations
 from lamina.engine.torch_packed import Packed, pack
+from lamina.engine.torch_padding import make_padding
 from lamina.engine.torch_transfer import sent
 from lamina.errors import WeightsError
 from lamina.model.architecture import Architecture
@@ -35,11 +36,15 @@ class Named(Protocol):
 
 
 class TorchEncoder(nn.Module):
-    """An encoder whose parameters are `layers.3.attention.query.weight` and so on, float32."""
+    """An encoder whose parameters are `layers.3.attention.query.weight` and so on, float32.
 
-    def __init__(self, arch: Architecture, weights: Named) -> None:
+    While it is training (`module.train()`), it drops what `dropout` says.
+    """
+
+    def __init__(self, arch: Architecture, weights: Named, *, dropout: Dropout = NO_DROPOUT) -> None:
         """`weights` by canonical name, copied. Raises WeightsError where one is of another shape."""
         super().__init__()
+        self.dropout = dropout
         self.architecture = arch
         self._tables: dict[tuple[Hashable, torch.device], Tensor] = {}
         self.weights = nn.ParameterDict()  # its keys must not have dots
@@ -58,10 +63,13 @@ class TorchEncoder(nn.Module):
         end to end without padding. Nothing above the highest one is run; the batch's `rows` are not looked at."""
         packed = pack(batch, position_index=self.architecture.position_index)
         bounds, *index = sent([packed.bounds, *packed.index.values()], self.device)
+        layout = Layout(packed.groups, bounds, packed.n_tokens, packed.n_rows, self.architecture.max_tokens)
         ops = TorchOperations(
             held=self,
-            layout=Layout(packed.groups, bounds, packed.n_tokens, packed.n_rows, self.architecture.max_tokens),
+            layout=layout,
             index=dict(zip(packed.index, index, strict=True)),
+            dropout_rates=self.dropout if self.training else NO_DROPOUT,
+            padding=make_padding(packed, layout),
         )
         order = torch.from_numpy(_batch_order(packed)).to(self.device)
         found = enumerate(islice(states(ops, self.architecture), max(layers) + 1))

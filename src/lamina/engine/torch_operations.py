@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lamina.engine.torch_attention import Bias, Layout, attend, attend_seen, by_head
+from lamina.engine.torch_attention import Bias, Layout, attend, attend_seen, by_head, has_varlen
 from lamina.engine.torch_packed import Group
+from lamina.engine.torch_padding import Padding
 from lamina.model.operations import Activation, Attention, Index
 from lamina.model.positions import Distances, rotary_angles
 
@@ -27,6 +28,17 @@ ACTIVATE: dict[Activation, Callable[[Tensor], Tensor]] = {
     "silu": functional.silu,
     "tanh": torch.tanh,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Dropout:
+    """The share that is set to zero at random: of a state's numbers, of the attention weights."""
+
+    states: float = 0.0
+    attention: float = 0.0
+
+
+NO_DROPOUT = Dropout()
 
 
 class Held(Protocol):
@@ -47,6 +59,8 @@ class TorchOperations:
             kernel by the number of rows, and with it the order of a sum: with tiles a row's bits depend on no other
             row. None: all rows at once, which differentiates.
     seen    where given, takes each layer's attention weights, group by group.
+    dropout_rates  what `dropout` and `attend` drop, in training.
+    padding  where sequences of unequal lengths attend in one product, in training.
     """
 
     held: Held
@@ -54,6 +68,8 @@ class TorchOperations:
     index: dict[Index, Tensor]
     tile: int | None = None
     seen: list[list[tuple[Group, Tensor]]] | None = None
+    dropout_rates: Dropout = NO_DROPOUT
+    padding: Padding | None = None
     made: dict[Hashable, Any] = field(default_factory=dict)  # what the layers of one batch share
 
     def embed(self, name: str, index: Index, rows: int, width: int) -> Tensor:
@@ -76,6 +92,9 @@ class TorchOperations:
 
     def multiply(self, x: Tensor, y: Tensor) -> Tensor:
         return x * y
+
+    def dropout(self, x: Tensor) -> Tensor:
+        return functional.dropout(x, self.dropout_rates.states) if self.dropout_rates.states else x
 
     def convolve(self, x: Tensor, name: str, kernel: int, activation: Activation) -> Tensor:
         """As one product of matrices: the places that the kernel sees, side by side, with its weights laid flat."""
@@ -111,6 +130,8 @@ class TorchOperations:
         attention: Attention,
     ) -> Any:
         """Made group by group where it is used: all groups' scores would not fit."""
+        if self.padding is not None:
+            q, k = self.padding.padded(q), self.padding.padded(k)
 
         def bias(group: Group) -> Tensor:
             rows = self._once((distances, group.length), lambda: self._rows(distances, group.length))  # [S, S]
@@ -128,8 +149,13 @@ class TorchOperations:
     def attend(self, q: Tensor, k: Tensor, v: Tensor, attention: Attention, bias: Any = None) -> Tensor:
         if attention.theta is not None:
             q, k = (self._turned(x, attention, attention.theta) for x in (q, k))
+        rate = self.dropout_rates.attention
+        if self.padding is not None and not (bias is None and has_varlen(q, attention, rate)):
+            q, k, v = (self.padding.padded(x) for x in (q, k, v))
+            context = attend(q, k, v, self.padding.layout, attention, bias, dropout=rate)
+            return self.padding.unpadded(context)
         if self.seen is None:
-            return attend(q, k, v, self.layout, attention, bias)
+            return attend(q, k, v, self.layout, attention, bias, dropout=rate)
         context, seen = attend_seen(q, k, v, self.layout, attention, bias)
         self.seen.append(seen)
         return context

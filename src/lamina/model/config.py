@@ -51,6 +51,7 @@ def _is_rope(value: Any) -> bool:
     )
 
 
+_SHARE = _number(0.0, 0.99)
 _FLAG: tuple[str, Check] = ("true or false", lambda v: type(v) is bool)
 _THETA: tuple[str, Check] = ("a number from 1 to 1e12", _is_theta)
 _ACTIVATION = _word(
@@ -174,6 +175,14 @@ HEAD_KEYS: dict[str, tuple[str, Check]] = {
     "classifier_pooling": _word("cls", "mean"),
     "decoder_bias": _FLAG,
     "pooler_hidden_act": _ACTIVATION,
+    # What training drops, as the families call it
+    "hidden_dropout_prob": _SHARE,
+    "dropout": _SHARE,
+    "mlp_dropout": _SHARE,
+    "resid_pdrop": _SHARE,
+    "attention_probs_dropout_prob": _SHARE,
+    "attention_dropout": _SHARE,
+    "attn_pdrop": _SHARE,
 }
 
 

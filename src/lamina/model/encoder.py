@@ -36,7 +36,7 @@ def _embeddings(ops: Operations[A], arch: Architecture) -> A:
         state = ops.add(state, ops.embed("embeddings.type", "type", arch.n_types, width))
     if arch.position_index:
         state = ops.add(state, ops.embed("embeddings.position", arch.position_index, arch.n_positions, width))
-    state = _norm(ops, arch, state, "embeddings.norm")
+    state = ops.dropout(_norm(ops, arch, state, "embeddings.norm"))
     return ops.linear(state, "embeddings.projection", arch.width) if arch.embedding_width else state
 
 
@@ -54,7 +54,7 @@ def _attention(ops: Operations[A], arch: Architecture, layer: Layer, x: A, dista
     q, k, v = (_linear(ops, arch, layer, x, f"attention.{part}", width) for part in ("query", "key", "value"))
     bias = _disentangled(ops, arch, layer, q, k, distances) if arch.disentangled else distances
     context = ops.attend(q, k, v, layer.attention, bias)
-    return _linear(ops, arch, layer, context, "attention.output", arch.width)
+    return ops.dropout(_linear(ops, arch, layer, context, "attention.output", arch.width))
 
 
 def _feed_forward(ops: Operations[A], arch: Architecture, layer: Layer, x: A) -> A:
@@ -63,7 +63,7 @@ def _feed_forward(ops: Operations[A], arch: Architecture, layer: Layer, x: A) ->
         hidden = ops.multiply(gate, _linear(ops, arch, layer, x, "ffn.up", arch.ffn_width))
     else:
         hidden = _linear(ops, arch, layer, x, "ffn.up", arch.ffn_width, activated=True)
-    return _linear(ops, arch, layer, hidden, "ffn.down", arch.width)
+    return ops.dropout(_linear(ops, arch, layer, hidden, "ffn.down", arch.width))
 
 
 def _distances(ops: Operations[A], arch: Architecture) -> A | None:

@@ -57,6 +57,13 @@ class Operations(Protocol[A]):
         """The product of two states, number by number."""
         ...
 
+    def dropout(self, x: A) -> A:
+        """The state itself; where it is trained, with some of its numbers set to zero at random and the rest scaled up.
+
+        Source: Srivastava et al. 2014.
+        """
+        ...
+
     def convolve(self, x: A, name: str, kernel: int, activation: Activation) -> A:
         """A convolution over the places, `[D, D, kernel]` and bias, zeros beyond both ends, then the activation."""
         ...

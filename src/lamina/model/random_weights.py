@@ -24,14 +24,14 @@ def write_random(checkpoint: Checkpoint, folder: Path, *, seed: int = 0) -> None
     folder.mkdir(parents=True, exist_ok=True)
     files = checkpoint.weight_files()
     tensors = [tensor for file in files for tensor in read_tensors(file)]
-    drawn = {tensor.name: _drawn(tensor, seed) for tensor in tensors if tensor.dtype in ITEM_BYTES}
+    made = {tensor.name: _drawn(tensor, seed) for tensor in tensors if tensor.dtype in ITEM_BYTES}
     for pattern in HUB_FILES:
         for path in checkpoint.folder.glob(pattern):
             copy = folder / path.relative_to(checkpoint.folder)
             if path not in files and path.name != INDEX:
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, copy)
-    save_file(drawn, folder / SINGLE)
+    save_file(made, folder / SINGLE)
 
 
 def _drawn(tensor: StoredTensor, seed: int) -> FloatArray:
@@ -39,7 +39,12 @@ def _drawn(tensor: StoredTensor, seed: int) -> FloatArray:
     if len(tensor.shape) < 2:
         is_scale = tensor.name.rpartition(".")[2] in ("weight", "gamma")
         return np.full(tensor.shape, float(is_scale), np.float32)
-    name = int.from_bytes(hashlib.sha256(tensor.name.encode()).digest()[:8], "little")
-    drawn: FloatArray = np.random.default_rng([seed, name]).standard_normal(tensor.shape, np.float32)
-    drawn *= np.float32(DEVIATION)
-    return drawn
+    return drawn(tensor.name, tensor.shape, seed=seed)
+
+
+def drawn(name: str, shape: tuple[int, ...], *, seed: int) -> FloatArray:
+    """A matrix as before pretraining, from its name and the seed alone."""
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
+    found: FloatArray = np.random.default_rng([seed, number]).standard_normal(shape, np.float32)
+    found *= np.float32(DEVIATION)
+    return found

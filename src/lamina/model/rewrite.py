@@ -25,7 +25,15 @@ INTEGERS = {"I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1", "B
 def rewrite_weights(
     files: Sequence[Path], values: Mapping[str, FloatArray], arch: Architecture, family: Family, *, out: Path
 ) -> None:
-    """Write `files` again as the one file `out`, float32, with `values` in place of the tensors of those names.
+    """Write `files` again as the one file `out`, as `rewritten` has them. Raises WeightsError."""
+    written = rewritten(files, values, arch, family)
+    save_file({name: np.ascontiguousarray(array) for name, array in written.items()}, out, metadata={"format": "pt"})
+
+
+def rewritten(
+    files: Sequence[Path], values: Mapping[str, FloatArray], arch: Architecture, family: Family
+) -> dict[str, npt.NDArray[Any]]:
+    """The tensors of `files` by their own names, float32, with `values` in place of those of these canonical names.
 
     Raises WeightsError for a value that no tensor has a place for, or of another shape.
     """
@@ -45,7 +53,7 @@ def rewrite_weights(
             written[stored.name] = _integers(stored)
     if left:
         raise WeightsError(f"{files[0]} has no place for {', '.join(sorted(left)[:8])}")
-    save_file({name: np.ascontiguousarray(array) for name, array in written.items()}, out, metadata={"format": "pt"})
+    return written
 
 
 def _check_shapes(parts: Sequence[tuple[str, StoredTensor]], new: Sequence[FloatArray]) -> None:

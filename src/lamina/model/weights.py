@@ -133,6 +133,12 @@ def read_tensors(file: Path) -> list[StoredTensor]:
     return _with_scales(tensors)
 
 
+def in_memory(name: str, array: FloatArray) -> StoredTensor:
+    """An array as if it lay in a file as float32."""
+    whole = np.ascontiguousarray(array, np.float32)
+    return StoredTensor(name, "F32", whole.shape, whole.reshape(-1).view(np.uint8))
+
+
 def _check_header_size(file: Path) -> None:
     """Raise ValueError where a file claims a header that it has no room for, or that would take memory for nothing."""
     with file.open("rb") as opened:
