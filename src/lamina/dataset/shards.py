@@ -54,15 +54,20 @@ class _OpenParquet:
         return self.file.read(columns=list(columns))
 
 
+GROUP_VALUES = 1 << 23  # of one column in a row group: a whole shard at once took half a gigabyte and twice as long
+
+
 class Parquet:
     """Vectors plain and uncompressed (dictionary encoding made them several times slower to write), the rest small."""
 
     def write(self, table: pa.Table, file: BinaryIO) -> None:
         vectors = set(vector_columns(table.column_names))
         others = [name for name in table.column_names if name not in vectors]
+        width = max((table.schema.field(name).type.list_size for name in vectors), default=1)
         pq.write_table(
             table,
             file,
+            row_group_size=max(1, GROUP_VALUES // width),
             compression={name: "NONE" if name in vectors else "ZSTD" for name in table.column_names},
             use_dictionary=[name for name in others if not pa.types.is_nested(table.schema.field(name).type)],
             write_statistics=others,
