@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from importlib import import_module
 
 import click
 
-# kind -> the module that has its command, under that name or as `command`, imported when it is used; what it does.
 KINDS = {
-    "classify": ("train_tune", "To classify texts or pairs of texts."),
-    "tag": ("train_tune", "To tag words: names, parts of speech."),
-    "answer": ("train_tune", "To find what in a passage answers a question."),
-    "similarity": ("train_tune", "Sentence vectors, on pairs of texts with or without scores."),
-    "pretrain": ("train_pretrain", "BERT from nothing, or on from a checkpoint, on your own texts."),
-    "distil": ("train_distil", "A smaller model that learns from a larger one."),
+    "classify": "To classify texts or pairs of texts.",
+    "tag": "To tag words: names, parts of speech.",
+    "answer": "To find what in a passage answers a question.",
+    "similarity": "Sentence vectors, on pairs of texts with or without scores.",
+    "pretrain": "BERT from nothing, or on from a checkpoint, on your own texts.",
+    "distil": "A smaller model that learns from a larger one.",
 }
 
 
@@ -27,13 +25,20 @@ class Kinds(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in KINDS:
             return None
-        module = import_module(f"lamina.cli.{KINDS[cmd_name][0]}")
-        found: click.Command = getattr(module, cmd_name, None) or module.command
+        found: click.Command
+        if cmd_name == "pretrain":
+            from lamina.cli.train_pretrain import pretrain as found
+        elif cmd_name == "distil":
+            from lamina.cli.train_distil import distil as found
+        else:
+            from lamina.cli import train_tune
+
+            found = getattr(train_tune, cmd_name)
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Kinds"):
-            formatter.write_dl([(name, text) for name, (_, text) in KINDS.items()])
+            formatter.write_dl(list(KINDS.items()))
 
 
 @click.group("train", cls=Kinds)

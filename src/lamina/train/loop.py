@@ -22,7 +22,7 @@ from lamina.errors import SpecError, TrainedError
 from lamina.train.batching import Int64, Steps, drawing, parts_of, torch_seed
 from lamina.train.objective import Objective, is_better
 from lamina.train.optimizer import Placed, freeze, learning, new_optimizer, rate_share, set_rates
-from lamina.train.processes import Processes, find_processes
+from lamina.train.processes import Processes, find_processes, own_threads
 from lamina.train.settings import Settings
 from lamina.train.state import Evaluation, History, Kept, read_state, write_state
 
@@ -80,7 +80,8 @@ def train(
     Raises TrainedError for such a state and for a loss that is no number, SpecError, EngineError, OSError.
     """
     run = _Run(objective, settings, state, identity or {}, watcher or Nobody())
-    with torch.random.fork_rng(devices=[run.processes.device] if run.processes.device.type == "cuda" else []):
+    devices = [run.processes.device] if run.processes.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), own_threads(run.processes.n):
         return run.to_the_end()
 
 
@@ -111,6 +112,7 @@ class _Run:
         self.batch_tokens = settings.batch_tokens or (
             CPU_TOKENS if self.processes.device.type == "cpu" else DEVICE_TOKENS
         )
+        self.identity["batch_tokens"] = self.batch_tokens  # masks and dropout are drawn part by part
         self.history = History()
         self.saved = time.monotonic()
 

@@ -6,12 +6,14 @@ Several are started by `accelerate launch` (or torchrun); accelerate then connec
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from lamina.engine.threads import available_threads
 from lamina.engine.torch_devices import found_devices
 from lamina.errors import MissingExtraError
 
@@ -63,6 +65,20 @@ class Processes:
         if self.n > 1:
             for tensor in tensors:
                 torch.distributed.broadcast(tensor.detach(), 0)
+
+
+@contextmanager
+def own_threads(n_processes: int) -> Iterator[None]:
+    """As many threads as a process of its own would take, whatever this one did before: a sum is divided among them, so
+    that its last bits depend on how many there are. Several processes keep to what started them."""
+    before = torch.get_num_threads()
+    if n_processes == 1:
+        asked = os.environ.get("OMP_NUM_THREADS", "")
+        torch.set_num_threads(int(asked) if asked.isdigit() and int(asked) else available_threads())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def find_processes(device: str) -> Processes:
