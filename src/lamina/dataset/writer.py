@@ -185,7 +185,7 @@ class DatasetWriter:
             return
         if self._schema is None:
             self._schema = self._stored_schema()
-        mine, theirs = ({field.name: field.type for field in one} for one in (self._schema, schema))
+        mine, theirs = ({field.name: _kind(field.type) for field in one} for one in (self._schema, schema))
         for name in {**mine, **theirs}:
             if mine.get(name) != theirs.get(name) and name not in PAIR_FIELDS:
                 raise DatasetError(
@@ -217,6 +217,11 @@ def _costs(table: pa.Table) -> Int64:
 def _text_ids(table: pa.Table) -> Int64:
     ids: Int64 = table.column("text_id").to_numpy()
     return ids
+
+
+def _kind(kind: pa.DataType) -> object:
+    """A column's type; of vectors without the word that none of their numbers is null, which Lance does not keep."""
+    return f"{kind.value_type}[{kind.list_size}]" if pa.types.is_fixed_size_list(kind) else kind
 
 
 def _counts(table: pa.Table) -> dict[str, int]:
