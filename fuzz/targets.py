@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 import lamina
 from fuzz import samples
-from lamina.dataset.manifest import checksum
+from lamina.dataset.sealed import checksum
 from lamina.dataset.verify import verify
 from lamina.errors import LaminaError
 from lamina.model.architecture import architecture_of, family_of

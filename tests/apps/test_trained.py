@@ -73,11 +73,11 @@ def _change(**values: object) -> Callable[[Path], None]:
     """Puts other values into the JSON, and its right checksum."""
 
     def change(folder: Path) -> None:
-        from lamina.apps.trained import _checksum
+        from lamina.dataset.sealed import checksum
 
         found = {**json.loads((folder / FILE).read_text()), **values}
         del found["checksum"]
-        (folder / FILE).write_text(json.dumps({**found, "checksum": _checksum(found)}))
+        (folder / FILE).write_text(json.dumps({**found, "checksum": checksum(found)}))
 
     return change
 

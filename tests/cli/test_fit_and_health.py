@@ -14,7 +14,7 @@ import pytest
 
 import lamina
 from lamina.dataset.health import health, sampled_rows
-from lamina.dataset.manifest import checksum
+from lamina.dataset.sealed import checksum
 from lamina.dataset.transform import Options
 from tests.cli.conftest import LAYERS, TEXTS, Cli
 

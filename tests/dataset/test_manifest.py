@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from lamina.dataset.manifest import Shard, checksum, read_manifest, write_manifest
+from lamina.dataset.manifest import Shard, read_manifest, write_manifest
 from lamina.dataset.reader import open_dataset
+from lamina.dataset.sealed import checksum
 from lamina.errors import DatasetError
 from tests.dataset.making import embeddings, manifest, write
 

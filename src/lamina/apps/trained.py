@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina.apps.mix import Data, Layer, Mix
-from lamina.dataset.durable import make_folder, remove, write_whole
+from lamina.dataset.durable import make_folder, remove, write_bytes
 from lamina.dataset.lock import LOCK, locked
 from lamina.dataset.manifest import Made
 from lamina.dataset.reader import Dataset
+from lamina.dataset.sealed import sealed, unsealed
 from lamina.embeddings import COMBINED
 from lamina.errors import CheckpointError, SpecError, TrainedError
 from lamina.spec import Spec, Unit
@@ -156,8 +157,8 @@ def write_trained(folder: str | Path, trained: Trained, *, overwrite: bool = Fal
     try:
         make_folder(path)
         with locked(path):  # two that write at once would each remove the other's tensors
-            write_whole(path / name, lambda file: _all(file.write(content)))
-            write_whole(path / FILE, lambda file: _all(file.write(text.encode())))
+            write_bytes(path / name, content)
+            write_bytes(path / FILE, text.encode())
             for older in path.glob(TENSORS):
                 if older.name != name:
                     remove(older)
@@ -192,20 +193,9 @@ def read_trained(folder: str | Path, *, app: str) -> Trained:
 
 def _read_json(path: Path, folder: Path, app: str) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_bytes())
+        found = unsealed(path, FORMAT, VERSION, other="nothing that Lamina has trained", error=TrainedError)
     except (FileNotFoundError, NotADirectoryError):
         raise TrainedError(f"{folder} holds nothing trained: `lamina {app} train -o {folder}` makes it") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise TrainedError(f"{path} cannot be read: {error}") from None
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise TrainedError(f"{path} is nothing that Lamina has trained")
-    if found.get("format_version") != VERSION:
-        raise TrainedError(
-            f"{path} has format version {found.get('format_version')!r}, of which this Lamina knows nothing "
-            f"(it reads version {VERSION}): use a newer one"
-        )
-    if found.pop("checksum", None) != _checksum(found):
-        raise TrainedError(f"{path} is damaged: its checksum is not that of its content")
     if found.get("app") != app:
         raise TrainedError(f"{folder} was made by `lamina {found.get('app')}`, not by `lamina {app}`")
     return found
@@ -214,8 +204,6 @@ def _read_json(path: Path, folder: Path, app: str) -> dict[str, Any]:
 def _json(trained: Trained, name: str, digest: str) -> dict[str, Any]:
     encoder = trained.place.encoder
     values = {
-        "format": FORMAT,
-        "format_version": VERSION,
         "app": trained.app,
         "encoder": None if encoder is None else asdict(encoder),
         "spec": str(trained.place.spec),
@@ -224,11 +212,7 @@ def _json(trained: Trained, name: str, digest: str) -> dict[str, Any]:
         "about": dict(trained.about),
         "tensors": {"file": name, "sha256": digest},
     }
-    return {**values, "checksum": _checksum(values)}
-
-
-def _checksum(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return sealed(FORMAT, VERSION, values)
 
 
 def tensor(trained: Trained, name: str, *shape: int | None) -> Array:
@@ -241,7 +225,3 @@ def tensor(trained: Trained, name: str, *shape: int | None) -> Array:
     if found.dtype.kind == "f" and not np.isfinite(found).all():
         raise TrainedError(f"the stored tensor {name!r} holds numbers that are not finite")
     return found
-
-
-def _all(_: int) -> None:
-    """`file.write` returns a count that nobody needs."""

@@ -7,20 +7,15 @@ otherwise. Seconds are those of all layers, each model's own, in float32.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from lamina.compress.draft import Draft
-from lamina.compress.moments import Float64
-from lamina.engine.batch import Batch, Float32, Program
 from lamina.engine.openvino import OpenVinoEngine
 from lamina.engine.threads import available_threads
 from lamina.errors import SpecError
-from lamina.extraction.precision import text_batches
+from lamina.extraction.precision import cosines_of, text_batches, timed
 from lamina.model.architecture import Architecture
 from lamina.model.inventory import n_parameters
 from lamina.text.tokenizer import Tokenizer
@@ -67,9 +62,9 @@ def cost_of(original: Draft, smaller: Draft, tokenizer: Tokenizer, texts: Sequen
         raise SpecError("the sample's texts hold no token that this model knows, so nothing can be measured on them")
     whole, new = _engine(original, arch), _engine(smaller, smaller.architecture)
     cut = whole if n == arch.n_layers else _engine(original, replace(arch, layers=arch.layers[:n]))
-    expected, found = (_run(engine, n, batches)[0] for engine in (cut, new))
-    cosines = [_cosines(a, b) for a, b in zip(found, expected, strict=True)]
-    rounds = [(_run(whole, arch.n_layers, batches)[1], _run(new, n, batches)[1]) for _ in range(1 + ROUNDS)]
+    expected, found = (timed(engine, n, batches)[0] for engine in (cut, new))
+    cosines = [cosines_of(a, b) for a, b in zip(found, expected, strict=True)]
+    rounds = [(timed(whole, arch.n_layers, batches)[1], timed(new, n, batches)[1]) for _ in range(1 + ROUNDS)]
     before, after = (min(seconds) / n_tokens for seconds in zip(*rounds[1:], strict=True))  # the first one warms up
     return Cost(
         before=_size(original, before),
@@ -83,22 +78,6 @@ def cost_of(original: Draft, smaller: Draft, tokenizer: Tokenizer, texts: Sequen
 
 def _engine(draft: Draft, arch: Architecture) -> OpenVinoEngine:
     return OpenVinoEngine(arch, draft.weights, precision="float32", threads=available_threads())
-
-
-def _run(engine: OpenVinoEngine, n_layers: int, batches: Sequence[Batch]) -> tuple[list[Float32], float]:
-    """Each layer's sums over texts (of a long one, over each window) [N, D], and the seconds that all took."""
-    program = Program(tuple(range(n_layers + 1)), ("sum",))
-    started = time.perf_counter()
-    parts = [[layer.copy() for layer in of_batch[0]] for of_batch in engine.run(program, batches)]
-    seconds = time.perf_counter() - started
-    return [np.concatenate(of_layer) for of_layer in zip(*parts, strict=True)], seconds
-
-
-def _cosines(a: Float32, b: Float32) -> Float64:
-    """Of the rows of two matrices [N, D]."""
-    x, y = a.astype(np.float64), b.astype(np.float64)
-    cosines: Float64 = (x * y).sum(axis=1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
-    return cosines
 
 
 def _size(draft: Draft, seconds_per_token: float) -> Size:

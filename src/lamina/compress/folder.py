@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, BinaryIO
+from typing import Any
 
 from lamina.compress.draft import Draft
 from lamina.compress.storing import Piece, quantization_config, write_tensors
-from lamina.dataset.durable import sync_folder, write_whole
+from lamina.dataset.durable import copy_whole, sync_folder, write_json, write_whole
 from lamina.errors import CheckpointError
 from lamina.model.checkpoint import HUB_FILES, INDEX, SINGLE, inside
 from lamina.model.config import MAX_BYTES
@@ -79,16 +79,6 @@ def write_model(folder: Path, draft: Draft, made: list[Piece], precision: str | 
     return written.sha256
 
 
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a JSON object, for people too. In ASCII: a config may hold halves of characters, which UTF-8 cannot."""
-    text = json.dumps(values, indent=2) + "\n"
-
-    def write(file: BinaryIO) -> None:
-        file.write(text.encode())
-
-    write_whole(path, write)
-
-
 def read_record(folder: Path) -> dict[str, Any] | None:
     """What was done to a model before, if lamina compress made it."""
     path = folder / RECORD
@@ -110,12 +100,7 @@ def _copy_files(source: Path, folder: Path) -> None:
             name = path.relative_to(source)
             if path.is_file() and str(name) not in _OURS and not name.match("model-*.safetensors"):
                 (folder / name).parent.mkdir(exist_ok=True)
-                _copy(inside(source, str(name), source), folder / name)
-
-
-def _copy(path: Path, to: Path) -> None:
-    with path.open("rb") as file:
-        write_whole(to, lambda copied: shutil.copyfileobj(file, copied))
+                copy_whole(inside(source, str(name), source), folder / name)
 
 
 def _replace(out: Path, new: Path) -> None:

@@ -19,12 +19,13 @@ import numpy as np
 from lamina.compress.cost import Cost, cost_of
 from lamina.compress.depth import cut
 from lamina.compress.draft import Draft, begin
-from lamina.compress.folder import RECORD, check_place, read_record, whole_folder, write_json, write_model
+from lamina.compress.folder import RECORD, check_place, read_record, whole_folder, write_model
 from lamina.compress.heads import CRITERION, remove
 from lamina.compress.low_rank import rank_of, split
 from lamina.compress.moments import TextTokens
 from lamina.compress.storing import PRECISIONS, StoredPrecision, pieces
 from lamina.compress.texts import Texts, texts_of
+from lamina.dataset.durable import write_json
 from lamina.errors import SpecError
 from lamina.extraction.extractor import load
 from lamina.model.checkpoint import BUNDLED, Checkpoint

@@ -8,12 +8,14 @@ cut while the data does not: Pillai et al., OSDI 2014.) docs/durability.md tells
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 ASIDE = ".partial"  # what a file is called while it is being written: .NAME.partial
 
@@ -61,6 +63,20 @@ def write_bytes(path: Path, data: bytes) -> Written:
         file.write(data)
 
     return write_whole(path, write)
+
+
+def write_json(path: Path, values: Mapping[str, Any] | Sequence[Any]) -> Written:
+    """Write JSON, for people too. In ASCII: a config may hold halves of characters, which UTF-8 cannot.
+
+    Raises OSError.
+    """
+    return write_bytes(path, (json.dumps(values, indent=2) + "\n").encode())
+
+
+def copy_whole(path: Path, to: Path) -> Written:
+    """Copy a file's content. Raises OSError."""
+    with path.open("rb") as file:
+        return write_whole(to, lambda copied: shutil.copyfileobj(file, copied))
 
 
 def sync_folder(folder: Path) -> None:

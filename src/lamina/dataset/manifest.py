@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from lamina.dataset.durable import write_whole
+from lamina.dataset.durable import write_bytes
 from lamina.dataset.manifest_kinds import check_kinds
+from lamina.dataset.sealed import sealed, unsealed
 from lamina.embeddings import COMBINED, layer_column
 from lamina.errors import DatasetError
 from lamina.spec import Dtype, Spec
@@ -190,43 +191,28 @@ class Manifest:
 
     def json(self) -> dict[str, Any]:
         """As it stands in the file."""
-        values = {"format": FORMAT, "format_version": VERSION, **asdict(self)}
-        return {**values, "checksum": checksum(values)}
+        return sealed(FORMAT, VERSION, asdict(self))
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Replace the manifest of a dataset, whole."""
     text = json.dumps(manifest.json(), indent=1, ensure_ascii=False)  # ends with what it needs, so that no cut is valid
-    write_whole(folder / FILE, lambda file: _all(file.write(text.encode())))
+    write_bytes(folder / FILE, text.encode())
 
 
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a dataset. Raises DatasetError where there is none, or it is damaged or of a newer version."""
     path = folder / FILE
     try:
-        found = json.loads(path.read_bytes())
+        found = unsealed(path, FORMAT, VERSION, other="not a manifest of Lamina", error=DatasetError)
     except FileNotFoundError:
         raise DatasetError(f"{folder} is no dataset: it has no {FILE}") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except NotADirectoryError as error:
         raise DatasetError(f"{path} cannot be read: {error}") from None
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise DatasetError(f"{path} is not a manifest of Lamina")
-    if found.get("format_version") != VERSION:
-        raise DatasetError(
-            f"{path} has format version {found.get('format_version')!r}, of which this Lamina knows nothing "
-            f"(it reads version {VERSION}): use a newer one"
-        )
-    if found.pop("checksum", None) != checksum(found):
-        raise DatasetError(f"{path} is damaged: its checksum is not that of its content")
     try:
         return _parsed(found)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DatasetError(f"{path} is damaged: {error!r}") from None
-
-
-def checksum(values: dict[str, Any]) -> str:
-    """The sha256 of the content, whatever the order of its keys and the white space between."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _parsed(found: dict[str, Any]) -> Manifest:
@@ -242,7 +228,3 @@ def _parsed(found: dict[str, Any]) -> Manifest:
     if sum(shard.n_texts for shard in shards) != manifest.n_texts:
         raise ValueError(f"{manifest.n_texts} texts, but {sum(shard.n_texts for shard in shards)} in the shards")
     return manifest
-
-
-def _all(_: int) -> None:
-    """`file.write` returns a count that nobody needs."""

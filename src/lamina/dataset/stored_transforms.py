@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lamina.dataset.durable import sync_folder, write_whole
+from lamina.dataset.durable import sync_folder, write_bytes
 from lamina.dataset.manifest import Shard
 from lamina.dataset.transform import Float32, Options, Transform
 from lamina.errors import DatasetError, SpecError
@@ -59,7 +59,7 @@ def write_transforms(folder: Path, name: str, transforms: Mapping[str, Transform
     content = save(tensors, {METADATA: json.dumps(about)})
     try:
         path.parent.mkdir(exist_ok=True)
-        write_whole(path, lambda file: _all(file.write(content)))
+        write_bytes(path, content)
         sync_folder(folder)
     except OSError as error:
         raise DatasetError(f"{path} cannot be written: {error.strerror}") from None
@@ -141,7 +141,3 @@ def _float32(tensor: npt.NDArray[Any], *, n_axes: int) -> Float32:
     if tensor.dtype != np.float32 or tensor.ndim != n_axes:
         raise ValueError(f"a tensor of {n_axes} axes in float32 is {tensor.dtype} {list(tensor.shape)}")
     return tensor
-
-
-def _all(_: int) -> None:
-    """`file.write` returns a count that nobody needs."""

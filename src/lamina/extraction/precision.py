@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from lamina.engine.batch import Batch, Engine, Float32, Precision, Program
 from lamina.extraction.batches import make_batches
@@ -20,6 +21,8 @@ from lamina.model.architecture import Architecture
 from lamina.spec import Spec
 from lamina.text.source import rows_of
 from lamina.text.tokenizer import Tokenizer
+
+Float64 = npt.NDArray[np.float64]
 
 CLOSE = 0.9995  # the smallest cosine with float32 of any text at any layer that `auto` accepts
 ROUNDS = 3  # the best of them counts
@@ -52,14 +55,13 @@ class Cost:
 
 def measure(engines: Iterable[Engine], arch: Architecture, batches: Sequence[Batch]) -> list[Cost]:
     """What each engine's precision costs against the first one's, which should be float32."""
-    program = Program(tuple(range(arch.n_layers + 1)), ("sum",))
     expected: list[Float32] = []
     costs = []
     for engine in engines:
-        found, _ = _timed(engine, program, batches)  # compiles, and makes the machine's code for every shape
+        found, _ = timed(engine, arch.n_layers, batches)  # compiles, and makes the machine's code for every shape
         expected = expected or found
-        seconds = min(_timed(engine, program, batches)[1] for _ in range(ROUNDS))
-        cosines = [_cosines(a, b) for a, b in zip(found, expected, strict=True)]
+        seconds = min(timed(engine, arch.n_layers, batches)[1] for _ in range(ROUNDS))
+        cosines = [cosines_of(a, b) for a, b in zip(found, expected, strict=True)]
         means, worst = tuple(float(c.mean()) for c in cosines), tuple(float(c.min()) for c in cosines)
         costs.append(Cost(engine.precision, seconds, sum(int(b.lengths.sum()) for b in batches), means, worst))
     return costs
@@ -87,15 +89,17 @@ def text_batches(
     return made
 
 
-def _timed(engine: Engine, program: Program, batches: Sequence[Batch]) -> tuple[list[Float32], float]:
-    """Each layer's vectors [N, D], and the seconds they took."""
+def timed(engine: Engine, n_layers: int, batches: Sequence[Batch]) -> tuple[list[Float32], float]:
+    """Each layer's sums over texts (of a long one, over each window) [N, D], and the seconds that all took."""
+    program = Program(tuple(range(n_layers + 1)), ("sum",))
     started = time.perf_counter()
     parts = [[layer.copy() for layer in of_batch[0]] for of_batch in engine.run(program, batches)]
     seconds = time.perf_counter() - started
     return [np.concatenate(of_layer) for of_layer in zip(*parts, strict=True)], seconds
 
 
-def _cosines(a: Float32, b: Float32) -> Float32:
+def cosines_of(a: Float32, b: Float32) -> Float64:
+    """Of the rows of two matrices [N, D]."""
     x, y = a.astype(np.float64), b.astype(np.float64)
-    cosines: Float32 = (x * y).sum(axis=1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
+    cosines: Float64 = (x * y).sum(axis=1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
     return cosines

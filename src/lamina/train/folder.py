@@ -8,15 +8,13 @@ the state that the same command goes on from.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from lamina.dataset.durable import ASIDE, remove, write_whole
+from lamina.dataset.durable import ASIDE, copy_whole, remove, write_json
 from lamina.dataset.lock import LOCK
 from lamina.errors import TrainedError
 from lamina.model.checkpoint import HUB_FILES, INDEX, SINGLE
@@ -119,16 +117,6 @@ def write_checkpoint(
     return digest
 
 
-def write_json(path: Path, values: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Write JSON, for people too. In ASCII: a config may hold halves of characters, which UTF-8 cannot."""
-    text = (json.dumps(values, indent=2) + "\n").encode()
-
-    def write(file: BinaryIO) -> None:
-        file.write(text)
-
-    write_whole(path, write)
-
-
 def copy_tokenizer(source: Path, out: Path, *, with_recipe: bool) -> None:
     """Copy the tokenizer's files, and those of a sentence-transformers recipe, which a head makes meaningless."""
     for pattern in (*HUB_FILES, "added_tokens.json", "*.model", "LICENSE*", "NOTICE*"):
@@ -138,8 +126,7 @@ def copy_tokenizer(source: Path, out: Path, *, with_recipe: bool) -> None:
                 continue
             if with_recipe or not name.startswith(OF_SENTENCES):
                 (out / name).parent.mkdir(exist_ok=True)
-                with path.open("rb") as file:
-                    write_whole(out / name, partial(shutil.copyfileobj, file))
+                copy_whole(path, out / name)
 
 
 def _under_head(tensors: Mapping[str, Any], start: Start, head: Mapping[str, FloatArray]) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from lamina import __version__
-from lamina.dataset.durable import make_folder, remove
+from lamina.dataset.durable import make_folder, remove, write_json
 from lamina.dataset.lock import locked
 from lamina.errors import TrainedError
-from lamina.train.folder import RECORD, STATE, check_place, read_record, write_json
+from lamina.train.folder import RECORD, STATE, check_place, read_record
 from lamina.train.loop import Watcher, train
 from lamina.train.objective import Objective
 from lamina.train.processes import find_processes

@@ -18,13 +18,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lamina.dataset.durable import write_json
 from lamina.engine.batch import Batch, Int32
 from lamina.engine.torch_encoder import TorchEncoder
 from lamina.errors import SpecError
 from lamina.text.text import Text
 from lamina.train.batching import in_batches
 from lamina.train.examples import Examples, split
-from lamina.train.folder import write_checkpoint, write_json
+from lamina.train.folder import write_checkpoint
 from lamina.train.loop import CPU_TOKENS, Watcher
 from lamina.train.model import last_states, pooled
 from lamina.train.objective import Loss

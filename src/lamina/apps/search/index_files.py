@@ -21,10 +21,11 @@ from lamina.apps.search.exact import Float32, Int64, Metric, check_metric, longe
 from lamina.apps.search.graph import Graph, usearch_version
 from lamina.apps.search.index import METHODS, Bool, Index, Method
 from lamina.apps.transformed import transformed
-from lamina.dataset.durable import make_folder, remove, write_whole
+from lamina.dataset.durable import make_folder, remove, write_bytes, write_whole
 from lamina.dataset.lock import LOCK, locked
-from lamina.dataset.manifest import INDEXES, checksum
+from lamina.dataset.manifest import INDEXES
 from lamina.dataset.reader import Dataset
+from lamina.dataset.sealed import checksum, sealed
 from lamina.dataset.stored_transforms import shards_sha256
 from lamina.embeddings import COMBINED, Embeddings, layer_column
 from lamina.errors import DatasetError, MissingExtraError, SpecError
@@ -63,8 +64,7 @@ class Header:
 
     def json(self) -> dict[str, Any]:
         """As it stands in the file."""
-        values = {"format": FORMAT, "format_version": VERSION, **asdict(self)}
-        return {**values, "checksum": checksum(values)}
+        return sealed(FORMAT, VERSION, asdict(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +251,7 @@ def _write_vectors(dataset: Dataset, mix: Mix, transform: str | None, made_of: d
     file = File(f"vectors-{tag}", written.n_bytes, written.sha256)
     named = None
     if rows.size < len(dataset):
-        of_rows = write_whole(folder / f"rows-{tag}", lambda out: _all(out.write(rows.astype("<i8").tobytes())))
+        of_rows = write_bytes(folder / f"rows-{tag}", rows.astype("<i8").tobytes())
         named = File(f"rows-{tag}", of_rows.n_bytes, of_rows.sha256)
     return Header(made_of, len(dataset), rows.size, width, max(lengths), file, named)
 
@@ -274,7 +274,7 @@ def _write_graph(folder: Path, header: Header, recall: float) -> Header:
     graph = Graph.build(opened.vectors)
     measured = graph.measure(opened.vectors, bound=header.longest, recall=recall)
     name = header.vectors.name.replace("vectors", "graph")
-    written = write_whole(folder / name, lambda file: _all(file.write(graph.saved())))
+    written = write_bytes(folder / name, graph.saved())
     about = {
         "file": asdict(File(name, written.n_bytes, written.sha256)),
         "usearch": usearch_version(),
@@ -285,13 +285,9 @@ def _write_graph(folder: Path, header: Header, recall: float) -> Header:
 
 def _write_header(folder: Path, header: Header) -> None:
     text = json.dumps(header.json(), indent=1) + "\n"
-    write_whole(folder / FILE, lambda file: _all(file.write(text.encode())))
+    write_bytes(folder / FILE, text.encode())
     graph = File(**header.graph["file"]) if header.graph else None
     named = {file.name for file in (header.vectors, header.rows, graph) if file is not None}
     for path in folder.iterdir():
         if path.name not in {*named, FILE, LOCK}:
             remove(path)
-
-
-def _all(_: int) -> None:
-    """`file.write` returns a count that nobody needs."""
