@@ -39,6 +39,7 @@ from lamina.engine.limit import matmul_rate
 from lamina.engine.openvino import native_precisions
 from lamina.engine.threads import available_threads
 from lamina.model.inventory import n_operations
+from lamina.text.tokenizer import Tokenizer
 
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("LAMINA_DATA", HERE / "../../shared/data"))
@@ -76,16 +77,18 @@ class Bench:
     def __init__(self, arguments: argparse.Namespace, scratch: Path) -> None:
         self.arguments, self.scratch, self.threads = arguments, scratch, available_threads()
         self.core = ov.Core()
+        like = lamina.load("minilm" if arguments.model == "base" else arguments.model, engine="reference")
+        self.limit = arguments.max_tokens or like.architecture.max_tokens
         self.texts = chosen_texts(arguments.file, arguments.texts)
+        if arguments.max_tokens:
+            self.texts = cut_texts(self.texts, like.tokenizer, self.limit)
         self.file = scratch / "texts.jsonl"
         self.file.write_text("".join(json.dumps({"text": text}) + "\n" for text in self.texts))
+        self.lengths = np.diff(like.tokenizer.encode(self.texts).bounds)
+        self.like = like.checkpoint.folder
         self.worker = self._started()
         natives = [p for p in native_precisions(self.core) if p != "float16"]  # slower than float32 wherever tried
         self.models = {p: lamina.load(self.folder, precision=p, threads=self.threads) for p in natives}
-        first = self.models["float32"]
-        self.limit = arguments.max_tokens or first.architecture.max_tokens
-        whole = np.diff(first.tokenizer.encode(self.texts).bounds) + 2
-        self.lengths = np.minimum(whole, self.limit) if arguments.max_tokens else whole
 
     def run(self) -> dict[str, Any]:
         contestants = self._contestants()
@@ -116,14 +119,14 @@ class Bench:
         for precision, model in self.models.items():
             word = f"lamina {SHORT[precision]}"
             found[word] = timed(lambda model=model: model.extract(self.texts, **cut))
-            found[f"{word}, last"] = timed(lambda model=model: model.extract(self.texts, layers=-1, **cut))
+            found[f"{word} last"] = timed(lambda model=model: model.extract(self.texts, layers=-1, **cut))
             half = model.architecture.n_layers // 2
-            found[f"{word}, half"] = timed(
+            found[f"{word} half"] = timed(
                 lambda model=model, half=half: model.extract(self.texts, layers=list(range(half + 1)), **cut)
             )
-            found[f"{word}, file"] = timed(lambda model=model: self._job(model, **cut))
+            found[f"{word} file"] = timed(lambda model=model: self._job(model, **cut))
             for form in ("arrow", "parquet", "lance"):
-                found[f"{word}, tokens {form}"] = timed(
+                found[f"{word} tokens {form}"] = timed(
                     lambda model=model, form=form: self._job(model, unit="token", format=form, **cut)
                 )
         only = self.arguments.only
@@ -137,16 +140,15 @@ class Bench:
     def folder(self) -> str:
         if self.arguments.model == "base":
             return str(HERE / "models" / "base")
-        return str(lamina.load(self.arguments.model, engine="reference").checkpoint.folder)
+        return str(self.like)
 
     def _started(self) -> subprocess.Popen[str]:
         worker = subprocess.Popen(
             [self.arguments.peers, str(HERE / "peers.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        tokenizer = str(lamina.load("minilm", engine="reference").checkpoint.folder)
         asked = {
-            "folder": self.folder, "make": self.arguments.model == "base", "tokenizer": tokenizer, "texts": self.texts,
-            "max_tokens": self.arguments.max_tokens or 512, "threads": self.threads,
+            "folder": self.folder, "make": self.arguments.model == "base", "tokenizer": str(self.like),
+            "texts": self.texts, "max_tokens": self.arguments.max_tokens or 512, "threads": self.threads,
             "exports": str(self.scratch / "exports"),
         }  # fmt: skip
         (self.scratch / "exports").mkdir()
@@ -182,7 +184,7 @@ class Bench:
                 "seconds": [round(one, 3) for one in taken],
             }
             if name.startswith("lamina"):
-                precision = next(p for p, word in SHORT.items() if name.split()[1].rstrip(",") == word)
+                precision = next(p for p, word in SHORT.items() if name.split()[1] == word)
                 row["share"] = round(operations / statistics.median(taken) / statistics.median(limits[precision]), 3)
             rows.append(row)
         cpu = str(self.core.get_property("CPU", "FULL_DEVICE_NAME"))
@@ -208,6 +210,13 @@ def chosen_texts(file: Path, n: int) -> list[str]:
     """So many texts of a JSONL file, the same ones in the same order every time."""
     lines = [line for line in file.read_bytes().split(b"\n") if line]
     return [json.loads(lines[i])["text"] for i in np.random.default_rng(0).permutation(len(lines))[:n]]
+
+
+def cut_texts(texts: list[str], tokenizer: Tokenizer, limit: int) -> list[str]:
+    """What of each text fits into so many tokens, so that nobody has rows for what nobody computes."""
+    tokens = tokenizer.encode(texts)
+    last = np.minimum(tokens.bounds[:-1] + limit, tokens.bounds[1:]) - 2  # the one before [SEP]
+    return [text[: tokens.ends[i]] for text, i in zip(texts, last, strict=True)]
 
 
 def timed(run: Callable[[], object]) -> Callable[[], float]:

@@ -11,6 +11,7 @@ import openvino as ov
 import pytest
 
 import lamina
+from lamina.engine import openvino
 from lamina.engine.batch import Batch, Program, Rows
 from lamina.engine.openvino import GRAPHS_KEPT, OpenVinoEngine
 from lamina.engine.reference import ReferenceEngine
@@ -192,6 +193,30 @@ def test_batches_computed_at_once_on_several_streams_have_the_same_bits_in_the_s
     monkeypatch.setattr("lamina.engine.openvino.STREAM_THREADS", 1)
     assert engine(parts, threads=2).streams == 2
     assert computed() == alone
+
+
+def test_a_batch_is_filled_up_to_a_round_number_unseen(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes: set[tuple[int, ...]] = set()
+    inputs = openvino._inputs
+
+    def watched(batch: Batch, program: Program) -> openvino.Inputs:
+        given = inputs(batch, program)
+        shapes.add(given["ids"].shape)
+        assert given["types"].shape == given["ids"].shape
+        assert given["lengths"].shape == given["ids"].shape[:1]
+        assert (given["lengths"] >= 1).all()
+        return given
+
+    monkeypatch.setattr(openvino, "_inputs", watched)
+    program = Program((0, 1), ("sum",))
+    batches = [batch(B, B=B) for B in range(8, 33)]
+    found = [[array.copy() for array in reduced] for (reduced,) in engine(parts).run(program, batches)]
+    assert sorted(shapes) == [(B, 8) for B in (8, 10, 12, 14, 16, 20, 24, 28, 32)]
+    expected = [list(reduced) for (reduced,) in ReferenceEngine(*parts).run(program, batches)]
+    for ours, theirs in zip(found, expected, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            assert a.shape == b.shape
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_no_batch_gives_no_result(parts: Parts) -> None:

@@ -65,6 +65,21 @@ class Batch:
     rows: tuple[Rows, ...]
 
 
+def round_down(count: int) -> int:
+    """The largest count up to this one that has three significant bits: 1 to 8, 10, 12, 14, 16, 20, 24, 28, 32, 40 …
+
+    An engine prepares for each shape that it meets, and keeps what it prepared. With such counts there are few shapes.
+    """
+    shift = max(0, count.bit_length() - 3)
+    return count >> shift << shift
+
+
+def round_up(count: int) -> int:
+    """The smallest count from this one on that has three significant bits: at most a quarter more."""
+    shift = max(0, count.bit_length() - 3)
+    return -(-count >> shift) << shift
+
+
 # For each reduction, for each layer of the program: [U_r, D], float32 or, of a narrow program, perhaps float16.
 Reduced = tuple[tuple[Vectors, ...], ...]
 

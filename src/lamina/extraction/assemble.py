@@ -5,7 +5,7 @@ Every step works row by row, so no row can see another.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -63,8 +63,9 @@ def _columns(pools: Sequence[tuple[ChunkView, dict[int, Array]]], width: int) ->
     """The columns of one view, from what each of its pools gave."""
     view = pools[0][0]
     spec = view.view.spec
+    made = [(_to_units(pool, width), parts) for pool, parts in pools]
     layers = {
-        number: _side_by_side([_units_of(pool, parts.pop(number, None), width) for pool, parts in pools])
+        number: _side_by_side([to_units(parts.pop(number, None)) for to_units, parts in made])
         for number in view.view.layers
     }
     columns = _combined(layers, view.view)
@@ -79,27 +80,30 @@ def _columns(pools: Sequence[tuple[ChunkView, dict[int, Array]]], width: int) ->
     return columns
 
 
-def _units_of(view: ChunkView, parts: Array | None, width: int) -> Array:
-    """[U, D] from the rows of segments [G, D]; a unit without tokens is NaN."""
+def _to_units(view: ChunkView, width: int) -> Callable[[Array | None], Array]:
+    """What makes [U, D] of the rows of a layer's segments [G, D]; a unit without tokens is NaN."""
     unit, n_units = view.segments.unit, view.n_units
-    if parts is None:
-        return np.full((n_units, width), np.nan, np.float32)
-    if (np.diff(unit) < 0).any():
-        order = np.argsort(unit, kind="stable")
-        unit, parts = unit[order], parts[order]
-    if unit.size != n_units or (np.diff(unit) != 1).any():  # units in several parts, or in none
-        present, starts = np.unique(unit, return_index=True)
-        if present.size < unit.size:
-            join = np.maximum if view.pool == "max" else np.add
-            parts = join.reduceat(parts, starts, axis=0)
-        joined = parts
+    steps = np.diff(unit)
+    order = np.argsort(unit, kind="stable") if (steps < 0).any() else None
+    is_whole = order is None and unit.size == n_units and bool((steps == 1).all())
+    present, starts = (unit, unit) if is_whole else np.unique(unit if order is None else unit[order], return_index=True)
+
+    def made(parts: Array | None) -> Array:
+        if parts is None:
+            return np.full((n_units, width), np.nan, np.float32)
+        if order is not None:
+            parts = parts[order]
+        if present.size < unit.size:  # units in several parts
+            parts = (np.maximum if view.pool == "max" else np.add).reduceat(parts, starts, axis=0)
         if present.size < n_units:
             joined = np.full((n_units, width), np.nan, parts.dtype)
             joined[present] = parts
-        parts = joined
-    if view.divisor is not None:
-        parts /= view.divisor[:, None]
-    return parts
+            parts = joined
+        if view.divisor is not None:
+            parts /= view.divisor[:, None]
+        return parts
+
+    return made
 
 
 def _side_by_side(matrices: list[Array]) -> Array:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lamina.engine.batch import Batch
+from lamina.engine.batch import Batch, round_down
 from lamina.engine.batch import Rows as ReducedRows
 from lamina.extraction.chunk import Chunk, ChunkView
 from lamina.extraction.weighting import ragged
@@ -31,7 +31,7 @@ def make_batches(
     """The batches of a chunk, longest texts first, each with the segments of each view that it computes.
 
     A window from which no unit takes a token is not computed. For an engine that `packs`, a batch holds windows of any
-    lengths, and padding does not count towards the budget.
+    lengths, and padding does not count towards the budget; for any other, as many of one length as are a round number.
     """
     n_windows = len(chunk.windows)
     counts = [np.bincount(view.segments.window, minlength=n_windows) for view in chunk.views]
@@ -46,8 +46,10 @@ def make_batches(
     low = 0
     while low < needed.size:
         S = int(cost[low])
-        high = max(low + 1, int(np.searchsorted(total, total[low] + batch_tokens, side="right")) - 1)
-        if not packs:
+        if packs:
+            high = max(low + 1, int(np.searchsorted(total, total[low] + batch_tokens, side="right")) - 1)
+        else:
+            high = low + round_down(max(1, batch_tokens // S))
             high = min(high, int(np.searchsorted(-cost, -S, side="right")))
         windows = needed[low:high]
         segments = tuple(ragged(bound[windows], count[windows]) for bound, count in zip(bounds, counts, strict=True))
