@@ -5,7 +5,7 @@ Every step works row by row, so no row can see another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -28,44 +28,110 @@ Array = npt.NDArray[Any]  # float32, or float16 where what is stored comes so
 class Assembly:
     """The vectors of one chunk, filled batch by batch.
 
-    parts      for each view and layer, a row per segment [G, D].
+    parts      for each view and layer, a row per segment [G, D], or per row of the result [U', D].
     n_missing  segments that have not come yet.
     """
 
     chunk: Chunk
     plan: Plan
-    parts: list[dict[int, Array]] = field(default_factory=list)
-    n_missing: int = 0
+    layouts: list[Layout] = field(init=False)
+    parts: list[dict[int, Array]] = field(init=False)
+    n_missing: int = field(init=False)
 
     def __post_init__(self) -> None:
+        self.layouts = [layout_of(view) for view in self.chunk.views]
         self.parts = [{} for _ in self.chunk.views]
         self.n_missing = sum(view.segments.unit.size for view in self.chunk.views)
 
     def put(self, segments: tuple[Int64, ...], reduced: Reduced) -> None:
         """Take the reduced layers of a batch, for each view in the program's order, for the segments given."""
-        for view, parts, of_view, layers in zip(self.chunk.views, self.parts, segments, reduced, strict=True):
+        for layout, parts, of_view, layers in zip(self.layouts, self.parts, segments, reduced, strict=True):
+            places = of_view if layout.places is None else layout.places[of_view]
             for number, rows in zip(self.plan.program.layers, layers, strict=True):
-                if number in view.view.layers:
+                if number in layout.view.view.layers:
                     if number not in parts:
-                        parts[number] = np.empty((view.segments.unit.size, rows.shape[1]), rows.dtype)
-                    parts[number][of_view] = rows
+                        parts[number] = np.empty((layout.n_places, rows.shape[1]), rows.dtype)
+                    parts[number][places] = rows
             self.n_missing -= of_view.size
 
     def embeddings(self, width: int) -> tuple[Embeddings, ...]:
         """For each view, the chunk's units and vectors in the order of the input. `width`: D of a layer."""
         assert self.n_missing == 0
-        held = iter(zip(self.chunk.views, self.parts, strict=True))
+        held = iter(zip(self.layouts, self.parts, strict=True))
         of_views = [list(islice(held, len(view.pools))) for view in self.plan.views.values()]
-        return tuple(Embeddings(pools[0][0].table, _columns(pools, width), pools[0][0].n_texts) for pools in of_views)
+        views = [(pools[0][0].view, pools) for pools in of_views]
+        return tuple(Embeddings(view.table, _columns(view, pools, width), view.n_texts) for view, pools in views)
 
 
-def _columns(pools: Sequence[tuple[ChunkView, dict[int, Array]]], width: int) -> dict[str, Array]:
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the rows of a view's segments go, and what makes the rows of units of them.
+
+    n_places  of a matrix that takes them: its segments G or, where each unit is one segment, the result's rows U'.
+    places    [G]; the place of each segment; None: its number.
+    order     [G]; the segments by their units; None: as they are.
+    starts    where the segments of each unit that has some begin in that order; None: each is a unit.
+    present   [up to U]; the units that have segments; None: all.
+    copies    [C]; places of the result that show what another place shows, `copied` [C].
+    """
+
+    view: ChunkView
+    n_places: int
+    places: Int64 | None = None
+    order: Int64 | None = None
+    starts: Int64 | None = None
+    present: Int64 | None = None
+    copies: Int64 | None = None
+    copied: Int64 | None = None
+
+    def units(self, parts: Array | None, width: int) -> Array:
+        """A layer's rows of units [U, D], or of the result [U', D] where they lie so already; NaN without tokens."""
+        view = self.view
+        if parts is None:
+            return np.full((view.n_units, width), np.nan, np.float32)
+        if self.order is not None:
+            parts = parts[self.order]
+        if self.starts is not None:
+            parts = (np.maximum if view.pool == "max" else np.add).reduceat(parts, self.starts, axis=0)
+        if self.present is not None:
+            joined = np.full((view.n_units, width), np.nan, parts.dtype)
+            joined[self.present] = parts
+            parts = joined
+        if self.copies is not None:
+            parts[self.copies] = parts[self.copied]
+        if view.divisor is not None:
+            parts /= (view.divisor if self.places is None else view.divisor[view.rows])[:, None]
+        return parts
+
+
+def layout_of(view: ChunkView) -> Layout:
+    """How the vectors of a view are laid out: where they can, they go to where the result has them."""
+    unit, n_units = view.segments.unit, view.n_units
+    steps = np.diff(unit)
+    if unit.size == n_units and (steps == 1).all():
+        if _once_in_order(view) or view.view.recipe is not None:  # what a recipe does is done once for each unit
+            return Layout(view, n_units)
+        first = np.unique(view.rows, return_index=True)[1]
+        copies = np.delete(np.arange(view.rows.size), first)
+        return Layout(view, view.rows.size, places=first, copies=copies, copied=first[view.rows[copies]])
+    order = np.argsort(unit, kind="stable") if (steps < 0).any() else None
+    present, starts = np.unique(unit if order is None else unit[order], return_index=True)
+    return Layout(
+        view, unit.size, order=order,
+        starts=starts if present.size < unit.size else None, present=present if present.size < n_units else None,
+    )  # fmt: skip
+
+
+def _once_in_order(view: ChunkView) -> bool:
+    """Whether the rows of the result are the units."""
+    return view.rows.size == view.n_units and bool((np.diff(view.rows) == 1).all())
+
+
+def _columns(view: ChunkView, pools: Sequence[tuple[Layout, dict[int, Array]]], width: int) -> dict[str, Array]:
     """The columns of one view, from what each of its pools gave."""
-    view = pools[0][0]
     spec = view.view.spec
-    made = [(_to_units(pool, width), parts) for pool, parts in pools]
     layers = {
-        number: _side_by_side([to_units(parts.pop(number, None)) for to_units, parts in made])
+        number: _side_by_side([layout.units(parts.pop(number, None), width) for layout, parts in pools])
         for number in view.view.layers
     }
     columns = _combined(layers, view.view)
@@ -75,35 +141,9 @@ def _columns(pools: Sequence[tuple[ChunkView, dict[int, Array]]], width: int) ->
         columns = {name: np.ascontiguousarray(matrix[:, : spec.dims]) for name, matrix in columns.items()}
     if spec.normalize:
         columns = {name: unit_length(matrix) for name, matrix in columns.items()}
-    if view.rows.size != view.n_units or (np.diff(view.rows) != 1).any():
+    if pools[0][0].places is None and not _once_in_order(view):
         columns = {name: matrix[view.rows] for name, matrix in columns.items()}
     return columns
-
-
-def _to_units(view: ChunkView, width: int) -> Callable[[Array | None], Array]:
-    """What makes [U, D] of the rows of a layer's segments [G, D]; a unit without tokens is NaN."""
-    unit, n_units = view.segments.unit, view.n_units
-    steps = np.diff(unit)
-    order = np.argsort(unit, kind="stable") if (steps < 0).any() else None
-    is_whole = order is None and unit.size == n_units and bool((steps == 1).all())
-    present, starts = (unit, unit) if is_whole else np.unique(unit if order is None else unit[order], return_index=True)
-
-    def made(parts: Array | None) -> Array:
-        if parts is None:
-            return np.full((n_units, width), np.nan, np.float32)
-        if order is not None:
-            parts = parts[order]
-        if present.size < unit.size:  # units in several parts
-            parts = (np.maximum if view.pool == "max" else np.add).reduceat(parts, starts, axis=0)
-        if present.size < n_units:
-            joined = np.full((n_units, width), np.nan, parts.dtype)
-            joined[present] = parts
-            parts = joined
-        if view.divisor is not None:
-            parts /= view.divisor[:, None]
-        return parts
-
-    return made
 
 
 def _side_by_side(matrices: list[Array]) -> Array:
