@@ -138,3 +138,17 @@ def test_a_folder_is_removed_with_all_in_it_and_of_a_link_the_link(tmp_path: Pat
 
 def _count(_: int) -> None:
     """`write` gives a count."""
+
+
+def test_what_is_written_late_goes_nowhere(tmp_path: Path) -> None:
+    late: list[BinaryIO] = []
+    with pytest.raises(ValueError, match="enough"):
+        write_whole(tmp_path / "first", lambda file: late.append(file) or _refuse())  # type: ignore[func-returns-value]
+    with (tmp_path / "second").open("wb") as other:  # it takes the handle that is free now
+        assert late[0].write(b"footer") == 6
+        other.write(b"its own")
+    assert (tmp_path / "second").read_bytes() == b"its own"
+
+
+def _refuse() -> None:
+    raise ValueError("enough")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+PIECE = 1 << 19  # bytes that are written, then hashed
 ASIDE = ".partial"  # what a file is called while it is being written: .NAME.partial
 
 
@@ -38,11 +39,12 @@ def write_whole(
     aside = path.with_name(f".{path.name}{ASIDE}")
     try:
         handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+        hashing = _Hashing(handle)
         try:
-            hashing = _Hashing(handle)
             write(hashing)  # type: ignore[arg-type]
             os.fsync(handle)
         finally:
+            hashing.spent = True
             os.close(handle)
         written = Written(hashing.n_bytes, hashing.digest.hexdigest())
         if accept is not None:
@@ -127,21 +129,29 @@ def remove(path: Path) -> None:
 
 class _Hashing:
     """The writing half of a file that hashes what passes through it; every write goes to the system at once (Parquet
-    and NumPy write large pieces)."""
+    and NumPy write large pieces).
+
+    Once `spent` it writes nothing: a Parquet writer that was left by an error writes its footer when it is collected,
+    and the handle may be another file's by then.
+    """
 
     closed = False
 
     def __init__(self, handle: int) -> None:
         self._handle = handle
+        self.spent = False
         self.digest = hashlib.sha256()
         self.n_bytes = 0
 
     def write(self, data: bytes) -> int:
         left = memoryview(data).cast("B")
         n_bytes = len(left)
-        self.digest.update(left)
-        while len(left):  # the system may take a part only
-            left = left[os.write(self._handle, left) :]
+        if self.spent:
+            return n_bytes
+        while len(left):
+            piece = left[: os.write(self._handle, left[:PIECE])]  # the system may take a part only
+            self.digest.update(piece)  # while the processor still has it near
+            left = left[len(piece) :]
         self.n_bytes += n_bytes
         return n_bytes
 
