@@ -87,6 +87,19 @@ def test_a_precision_that_was_not_taken_is_an_error(parts: Parts) -> None:
         silent.compiled(Program((1,), ("sum",)))
 
 
+def test_long_texts_are_padded_further_where_the_cpu_multiplies_in_tiles(
+    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described = tmp_path / "cpuinfo"
+    described.write_text("flags\t: fpu avx512_bf16 amx_bf16 amx_tile\n")
+    assert openvino.has_tiles(described)
+    assert not openvino.has_tiles(tmp_path / "nowhere")
+    for has_tiles, expected in ((True, openvino.FINE_TOKENS), (False, None)):
+        monkeypatch.setattr(openvino, "has_tiles", lambda has_tiles=has_tiles: has_tiles)
+        assert engine(parts, precision="bfloat16", core=Core("FP32", "BF16")).fine_tokens == expected
+        assert engine(parts, core=Core("FP32", "BF16")).fine_tokens is None
+
+
 def test_precision_and_threads_are_always_said(parts: Parts) -> None:
     core = Core("FP32", "BF16", took=ov.Type.f32)
     engine(parts, core=core, threads=3).compiled(Program((1,), ("sum",)))

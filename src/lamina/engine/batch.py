@@ -100,6 +100,7 @@ class Engine(Protocol):
     faster: Precision | None  # a precision that this machine would compute faster in
     batch_tokens: int  # how many tokens a batch should hold, where nobody says otherwise
     packs: bool  # computes no padding, so that a batch may hold sequences of any lengths
+    fine_tokens: int | None  # longer sequences it computes faster when padded to multiples of 16 than to those of 8
     libraries: tuple[str, ...]  # the packages whose versions its numbers depend on
     calibration_sha256: str | None  # of the ranges that its numbers depend on, where it multiplies in 8 bits
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,7 @@ from lamina.model.encoder import states
 from lamina.model.weights import Weights
 
 GRAPHS_KEPT = 4  # each holds the weights once more, packed for the machine
+FINE_TOKENS = 64  # where a CPU multiplies in tiles: attention takes 60 % longer for odd multiples of 8 (docs/log.md)
 HEARD = 100  # milliseconds between two moments in which Python can hear a signal while a batch is computed
 STREAM_THREADS = 8  # that compute one batch; more would wait for one another at each of its small operations
 
@@ -95,6 +98,7 @@ class OpenVinoEngine:
         self.streams = max(1, threads // STREAM_THREADS)  # batches computed at once, each on threads near one another
         # What is not multiplied in 8 bits is computed in bfloat16 where that is native, as it costs no more exactness.
         self._type = TYPES[precision if precision != "int8" else "bfloat16" if "bfloat16" in native else "float32"]
+        self.fine_tokens = FINE_TOKENS if precision in ("bfloat16", "int8") and has_tiles() else None
         self._arch, self._weights, self._calibration = arch, weights, calibration
         self.calibration_sha256 = calibration.sha256 if calibration else None
         self._graphs: OrderedDict[Program | int, Compiled] = OrderedDict()
@@ -163,6 +167,15 @@ def native_precisions(core: ov.Core) -> tuple[Precision, ...]:
     """The precisions that this machine's CPU computes in by itself."""
     capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return tuple(precision for precision, need in NEEDS.items() if need in capabilities)
+
+
+@cache
+def has_tiles(described: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this CPU multiplies matrices in tiles of 16 rows (AMX), as far as the system says."""
+    try:
+        return " amx_tile" in described.read_text()
+    except OSError:
+        return False
 
 
 def build(
@@ -234,7 +247,7 @@ def _inputs(batch: Batch, program: Program) -> Inputs:
     more = round_up(B) - B
     ids, types = (np.pad(tokens, ((0, more), (0, 0))) if more else tokens for tokens in (batch.ids, batch.types))
     lengths = np.pad(batch.lengths, (0, more), constant_values=1) if more else batch.lengths
-    inputs = {"ids": ids, "types": types, "lengths": lengths}
+    inputs: Inputs = {"ids": ids, "types": types, "lengths": lengths}
     for r, (rows, kind) in enumerate(zip(batch.rows, program.reductions, strict=True)):
         if kind == "max":
             inputs[f"places_{r}"] = _rectangle(rows)

@@ -34,6 +34,7 @@ class ReferenceEngine:
     faster: Precision | None = None
     batch_tokens = 2048
     packs = False
+    fine_tokens: int | None = None
     libraries: tuple[str, ...] = ()
 
     def __init__(

@@ -51,6 +51,7 @@ class TorchEngine:
     precisions: tuple[Precision, ...] = tuple(DTYPES)
     libraries: tuple[str, ...] = ("torch",)
     packs = True
+    fine_tokens: int | None = None
     calibration_sha256: str | None = None
 
     def __init__(

@@ -53,6 +53,7 @@ class TransformersEngine:
     precisions: tuple[Precision, ...] = tuple(DTYPES)
     libraries: tuple[str, ...] = ("transformers", "torch")
     packs = True
+    fine_tokens: int | None = None
     calibration_sha256: str | None = None
 
     def __init__(

@@ -20,25 +20,29 @@ from lamina.text.windows import fill
 STEP = 8  # padded lengths are multiples of it: 4.5 % of tokens are then padding on mixed texts
 
 
-def padded_length(length: Int64, max_positions: int) -> Int64:
-    """The next multiple of STEP, never beyond the model's positions."""
-    return np.minimum(-(-length // STEP) * STEP, max_positions)
+def padded_length(length: Int64, max_positions: int, *, fine_tokens: int | None = None) -> Int64:
+    """The next multiple of STEP, of twice that where it is beyond `fine_tokens`; never beyond the model's positions."""
+    padded = -(-length // STEP) * STEP
+    if fine_tokens is not None:
+        padded = np.where(padded > fine_tokens, -(-length // (2 * STEP)) * 2 * STEP, padded)
+    return np.minimum(padded, max_positions)
 
 
 def make_batches(
-    chunk: Chunk, *, batch_tokens: int, max_positions: int, packs: bool
+    chunk: Chunk, *, batch_tokens: int, max_positions: int, packs: bool, fine_tokens: int | None = None
 ) -> Iterator[tuple[Batch, tuple[Int64, ...]]]:
     """The batches of a chunk, longest texts first, each with the segments of each view that it computes.
 
     A window from which no unit takes a token is not computed. For an engine that `packs`, a batch holds windows of any
     lengths, and padding does not count towards the budget; for any other, as many of one length as are a round number.
+    `fine_tokens` is the engine's.
     """
     n_windows = len(chunk.windows)
     counts = [np.bincount(view.segments.window, minlength=n_windows) for view in chunk.views]
     bounds = [np.concatenate(([0], np.cumsum(of_view))) for of_view in counts]
     needed = np.flatnonzero(sum(counts))
     length = chunk.windows.length[needed]
-    cost = length if packs else padded_length(length, max_positions)
+    cost = length if packs else padded_length(length, max_positions, fine_tokens=fine_tokens)
     by_length = np.argsort(-cost, kind="stable")
     needed, cost = needed[by_length], cost[by_length]
     total = np.concatenate(([0], np.cumsum(cost)))

@@ -255,6 +255,7 @@ class Extractor:
                     batch_tokens=batch_tokens,
                     max_positions=self.architecture.max_tokens,
                     packs=self.engine.packs,
+                    fine_tokens=self.engine.fine_tokens,
                 )
                 for batch, segments in made:
                     n_tokens = int(batch.lengths.sum())
