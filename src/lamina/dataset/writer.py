@@ -22,12 +22,13 @@ from lamina.dataset.folder import home
 from lamina.dataset.idf_file import write_idf
 from lamina.dataset.manifest import SHARDS, Manifest, Place, Shard, write_manifest
 from lamina.dataset.shards import FORMATS, opened, shard_name
-from lamina.embeddings import PAIR_FIELDS, TOKEN_FIELDS, UNIT_FIELDS, Embeddings, vector_columns, vector_field
+from lamina.embeddings import PAIR_FIELDS, TOKEN_FIELDS, UNIT_FIELDS, Embeddings, Vectors, vector_columns, vector_field
 from lamina.errors import DatasetError
 
 SHARD_BYTES = 128 << 20  # of vectors, about, in one shard
 SHARD_TOKENS = 2_000_000  # of its texts, about: what an interruption may cost (minutes), and bounds the texts held
 TOKEN_BYTES = 64  # of a row's strings that count as much as a token: what travels along is held, too
+PIECE = 1 << 17  # numbers looked at together
 WHOLE = ("text", "pair")  # units of which every text has a row
 
 Int64 = npt.NDArray[np.int64]
@@ -173,7 +174,7 @@ class DatasetWriter:
         """Refuse what the stored type cannot hold."""
         for name in vector_columns(table.column_names):
             for chunk in table.column(name).chunks:
-                if np.isinf(chunk.flatten().to_numpy(zero_copy_only=False)).any():
+                if _any_infinite(chunk.flatten().to_numpy(zero_copy_only=False)):
                     raise DatasetError(
                         f"{name} holds a number beyond {self.manifest.dtype}'s range"
                         + (" (65,504): store it as float32" if self.manifest.dtype == "float16" else "")
@@ -202,6 +203,16 @@ class DatasetWriter:
 def one_table(parts: Sequence[pa.Table]) -> pa.Table:
     """Tables laid end to end in one piece: where the pieces of one meet would show in its file."""
     return pa.concat_tables(parts, promote_options="default").combine_chunks()
+
+
+def _any_infinite(numbers: Vectors) -> bool:
+    """Whether there is an infinity among many numbers: looked for in pieces that stay in the processor's cache."""
+    for low in range(0, numbers.size, PIECE):
+        piece = numbers[low : low + PIECE]
+        narrow = piece.dtype == np.float16  # by its bits, which is four times faster
+        if (piece.view(np.uint16) & 0x7FFF == 0x7C00 if narrow else np.isinf(piece)).any():
+            return True
+    return False
 
 
 def _costs(table: pa.Table) -> Int64:

@@ -37,8 +37,10 @@ class Assembly:
     layouts: list[Layout] = field(init=False)
     parts: list[dict[int, Array]] = field(init=False)
     n_missing: int = field(init=False)
+    _dtype: np.dtype[Any] = field(init=False)
 
     def __post_init__(self) -> None:
+        self._dtype = np.dtype(np.float16 if self.plan.program.narrow else np.float32)
         self.layouts = [layout_of(view) for view in self.chunk.views]
         self.parts = [{} for _ in self.chunk.views]
         self.n_missing = sum(view.segments.unit.size for view in self.chunk.views)
@@ -50,8 +52,9 @@ class Assembly:
             for number, rows in zip(self.plan.program.layers, layers, strict=True):
                 if number in layout.view.view.layers:
                     if number not in parts:
-                        parts[number] = np.empty((layout.n_places, rows.shape[1]), rows.dtype)
-                    parts[number][places] = rows
+                        parts[number] = np.empty((layout.n_places, rows.shape[1]), self._dtype)
+                    with np.errstate(over="ignore"):  # infinite then, which is refused where it is stored
+                        parts[number][places] = rows
             self.n_missing -= of_view.size
 
     def embeddings(self, width: int) -> tuple[Embeddings, ...]:

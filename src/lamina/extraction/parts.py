@@ -28,15 +28,16 @@ def parts_of(
 
     starts  for a view by its name, where the rows begin that are wanted; those before are left out.
     """
-    room = max(RESULT_BYTES, batch_tokens * sum(4 * _n_numbers(view) for view in chunk.views))
-    if not starts and sum(4 * view.rows.size * _n_numbers(view) for view in chunk.views) <= room:
+    size = plan.number_bytes
+    room = max(RESULT_BYTES, batch_tokens * sum(size * _n_numbers(view) for view in chunk.views))
+    if not starts and sum(size * view.rows.size * _n_numbers(view) for view in chunk.views) <= room:
         yield chunk
         return
     names = [name for name, view in plan.views.items() for _ in view.pools]
     ends = [_ends(view, chunk.n_texts, first_row) for view in chunk.views]
     lows = [_low(starts.get(name, (0, 0)), of_view, first_row) for name, of_view in zip(names, ends, strict=True)]
     n_bytes = sum(
-        4 * (view.rows.size - low) * _n_numbers(view) for view, (_, low) in zip(chunk.views, lows, strict=True)
+        size * (view.rows.size - low) * _n_numbers(view) for view, (_, low) in zip(chunk.views, lows, strict=True)
     )
     n_parts = max(1, -(-n_bytes // room))
     if n_parts == 1 and not any(text or low for text, low in lows):

@@ -72,6 +72,11 @@ class Plan:
     lowercase: bool = False
 
     @property
+    def number_bytes(self) -> int:
+        """What a number takes in the memory that holds the vectors of a chunk."""
+        return 2 if self.program.narrow else 4
+
+    @property
     def leaves_out_prompt(self) -> bool:
         return bool(self.prompt) and not self.include_prompt
 

@@ -25,7 +25,7 @@ def regrouped(rows: Iterable[Rows], plan: Plan, *, batch_tokens: int) -> Iterato
     n_layers = len(plan.program.layers)
     max_texts, max_characters = MAX_TEXTS, MAX_CHARACTERS
     for view in plan.views.values():
-        n_units = max(1, RESULT_BYTES // len(plan.views) // (4 * max(view.width, 64) * n_layers))
+        n_units = max(1, RESULT_BYTES // len(plan.views) // (plan.number_bytes * max(view.width, 64) * n_layers))
         n_units = max(n_units, min(batch_tokens, MORE * n_units))
         max_texts = min(max_texts, n_units)
         max_characters = min(max_characters, n_units * CHARACTERS_A_UNIT.get(view.spec.unit, MAX_CHARACTERS))

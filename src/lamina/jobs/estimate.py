@@ -229,16 +229,21 @@ def _of_all(units: pa.Table, found: Survey) -> int:
 
 
 def _held_bytes(tables: Sequence[Table]) -> int:
-    """What is in memory of vectors: a chunk's in float32 one and a half times, a shard's twice."""
+    """What is in memory of vectors: those of a chunk that is computed, with half as much beside them, of one that is
+    written, and a shard's twice."""
     of_chunk = sum(4 * one.n_rows * one.width * one.n_columns for one in tables)
-    return round(1.5 * min(RESULT_BYTES, of_chunk) + 2 * sum(min(SHARD_BYTES, one.n_bytes) for one in tables))
+    return round(2.5 * min(RESULT_BYTES, of_chunk) + 2 * sum(min(SHARD_BYTES, one.n_bytes) for one in tables))
 
 
 def _seconds(extractor: Extractor, asked: Plan, chunk: Chunk) -> float:
     """How long the engine takes for a chunk: batches of some lengths are timed, what lies between is interpolated."""
     engine = extractor.engine
     made = make_batches(
-        chunk, batch_tokens=engine.batch_tokens, max_positions=extractor.architecture.max_tokens, packs=engine.packs
+        chunk,
+        batch_tokens=engine.batch_tokens,
+        max_positions=extractor.architecture.max_tokens,
+        packs=engine.packs,
+        fine_tokens=engine.fine_tokens,
     )
     batches = [batch for batch, _ in made]
     if not batches:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from lamina.dataset.idf_file import read_idf
 from lamina.dataset.manifest import Manifest
+from lamina.embeddings import Embeddings
 from lamina.errors import TextError
 from lamina.extraction.extractor import Done, Extractor
 from lamina.extraction.idf import Idf, fit_idf
+from lamina.jobs.behind import Behind
 from lamina.jobs.inputs import Given, rows_in
 from lamina.jobs.target import Target
 from lamina.spec import Spec
@@ -52,10 +55,15 @@ def write_all(
             stored=True,
             on_error=on_error,
         )
+
+        def write(part: Mapping[str, Embeddings]) -> None:
+            for name, embeddings in part.items():
+                targets[name].add(embeddings)
+
         try:
-            for part in parts:
-                for name, embeddings in part.items():
-                    targets[name].add(embeddings)
+            with closing(parts), Behind(write) as written:
+                for part in parts:
+                    written.put(part)
         except TextError as error:
             raise error.in_file(one.texts.name) if isinstance(one.texts, Source) else error from None
         for target in targets.values():
