@@ -25,7 +25,8 @@ from lamina.apps.trained import FILE
 from lamina.cli.classify import WRITERS
 from lamina.cli.tag import _as_json, _by_text, _views
 from lamina.embeddings import Embeddings
-from lamina.extraction.extractor import Extractor, load
+from lamina.extraction.extractor import Extractor
+from lamina.extraction.loading import load
 from lamina.spec import Spec
 from lamina.text.source import rows_of
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from lamina.embeddings import Embeddings as Embeddings
     from lamina.errors import LaminaError as LaminaError
     from lamina.extraction.extractor import Extractor as Extractor
-    from lamina.extraction.extractor import load as load
+    from lamina.extraction.loading import load as load
     from lamina.jobs.estimate import plan as plan
     from lamina.jobs.local import extract as extract
     from lamina.jobs.local import extract_views as extract_views
@@ -30,7 +30,7 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 # Public names and where they live. They are imported when first used, so that `import lamina` stays light.
 _PUBLIC = {
-    "load": "lamina.extraction.extractor",
+    "load": "lamina.extraction.loading",
     "extract": "lamina.jobs.local",
     "extract_views": "lamina.jobs.local",
     "plan": "lamina.jobs.estimate",

@@ -21,7 +21,8 @@ import pyarrow as pa
 from lamina.apps.mix import Mix
 from lamina.embeddings import Embeddings, layer_column
 from lamina.errors import CheckpointError, MissingExtraError, SpecError
-from lamina.extraction.extractor import Extractor, load
+from lamina.extraction.extractor import Extractor
+from lamina.extraction.loading import load
 from lamina.spec import Spec
 from lamina.text.text import Text
 

@@ -377,7 +377,7 @@ def test_a_checkpoints_own_head_tags_words_by_their_first_piece(cli: Cli, tmp_pa
     import torch
     from transformers import BertConfig, BertForTokenClassification
 
-    from lamina.extraction.extractor import load
+    from lamina.extraction.loading import load
     from lamina.text.text import Text
     from tests.checkpoints import VOCABULARY, save_vocabulary
 

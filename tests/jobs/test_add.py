@@ -11,7 +11,8 @@ import lamina
 from lamina.dataset.verify import verify
 from lamina.engine.batch import Program
 from lamina.errors import DatasetError, SpecError
-from lamina.extraction.extractor import Extractor, load
+from lamina.extraction.extractor import Extractor
+from lamina.extraction.loading import load
 from lamina.jobs.local import run
 from lamina.text.source import Source
 from tests.dataset.making import assert_same_files, files_in

@@ -11,7 +11,8 @@ import pytest
 import lamina
 from lamina.dataset.verify import verify
 from lamina.errors import DatasetError
-from lamina.extraction.extractor import Extractor, load
+from lamina.extraction.extractor import Extractor
+from lamina.extraction.loading import load
 from lamina.jobs.local import run
 from lamina.jobs.repair import repair
 from lamina.text.source import Source

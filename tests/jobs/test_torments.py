@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from lamina.extraction.extractor import Extractor, load
+from lamina.extraction.extractor import Extractor
+from lamina.extraction.loading import load
 from lamina.jobs import made
 from tests.jobs.scenes import Scene, expected_of, scenes
 from tests.jobs.torments import Figures, cut_everywhere, fail_everywhere

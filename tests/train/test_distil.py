@@ -206,9 +206,9 @@ def test_cosines_are_those_of_transformers(teacher: Path, finished: Path, tmp_pa
 
 
 def test_two_runs_are_equal_and_one_that_was_ended_goes_on(teacher: Path, finished: Path, tmp_path: Path) -> None:
-    from tests.train.watchers import Noting
+    from tests.train.small import Noting
 
-    assert not run(teacher, tmp_path / "m", watcher=Noting(stops_after=9)).is_finished
+    assert not run(teacher, tmp_path / "m", watcher=Noting(stop_after=9)).is_finished
     assert run(teacher, tmp_path / "m").is_finished
     for name in ("model.safetensors", REPORT):
         assert (tmp_path / "m" / name).read_bytes() == (finished / name).read_bytes()

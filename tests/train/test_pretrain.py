@@ -29,7 +29,7 @@ from tests.checkpoints import save_vocabulary
 from tests.oracle import load_oracle, relative_error
 from tests.parity.test_heads import answers, oracle, saved
 from tests.samples import prose
-from tests.train.watchers import Noting
+from tests.train.small import Noting
 
 DOCUMENTS = [prose(12, start=5 * i) for i in range(60)]
 SMALL = Scratch(layers=2, width=32, heads=2, max_positions=48, vocabulary_size=120)
@@ -113,7 +113,7 @@ def test_two_runs_are_equal_to_the_bit(finished: Path, tmp_path: Path) -> None:
 
 def test_a_run_that_was_ended_goes_on_to_the_same_bits(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "m"
-    first, rest = Noting(stops_after=5), Noting()
+    first, rest = Noting(stop_after=5), Noting()
     assert not run(out, watcher=first).is_finished
     assert not (out / "model.safetensors").exists()
     assert run(out, watcher=rest).is_finished

@@ -21,8 +21,8 @@ from lamina.train.run import Trained
 from lamina.train.start import begin
 from lamina.train.watch import Probed, Task, extractor_of, read_scores
 from lamina.train.watch_chart import watch_chart
+from tests.train.small import Noting
 from tests.train.test_pretrain import DOCUMENTS, QUICK, SHORT, SMALL
-from tests.train.watchers import Noting
 
 WORDS = ("river", "bank", "layer", "model", "name", "sea", "winter", "the", "quiet", "old")
 
@@ -103,7 +103,7 @@ def test_what_is_found_at_the_end_is_what_the_finished_model_gives(watched: Path
 
 def test_a_run_that_is_gone_on_with_has_each_score_once(watched: Path, texts: Path, tags: Path, tmp_path: Path) -> None:
     out, options = tmp_path / "m", {"probes": tasks(texts, tags)}
-    assert not run(out, watcher=Noting(stops_after=7), **options).is_finished
+    assert not run(out, watcher=Noting(stop_after=7), **options).is_finished
     assert {row["step"] for row in read_scores(out / PROBES)} == {0, 5}
     assert run(out, **options).is_finished
     assert read_scores(out / PROBES) == read_scores(watched / PROBES)
@@ -111,7 +111,7 @@ def test_a_run_that_is_gone_on_with_has_each_score_once(watched: Path, texts: Pa
 
 def test_what_an_earlier_sitting_lost_is_found_anew(watched: Path, texts: Path, tags: Path, tmp_path: Path) -> None:
     out, options = tmp_path / "m", {"probes": tasks(texts, tags)}
-    run(out, watcher=Noting(stops_after=3), **options)
+    run(out, watcher=Noting(stop_after=3), **options)
     rows = read_scores(out / PROBES)
     stale = [{**row, "step": 5, "score": 9.0} for row in rows]  # as if killed after a probe and before the state
     (out / PROBES).write_text("".join(json.dumps(row) + "\n" for row in [*rows, *stale]))

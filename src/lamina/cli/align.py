@@ -12,7 +12,7 @@ import click
 
 from lamina.cli.align_mine import mine_files
 from lamina.cli.compose import command_line, model_facts, print_json, print_table, result_options
-from lamina.cli.options import model_options
+from lamina.cli.options import model_options, quiet_option
 
 if TYPE_CHECKING:
     import altair
@@ -65,7 +65,7 @@ class Sentences:
 @click.option("--neighbours", type=click.IntRange(1), default=4, show_default=True, help="Of --mine: k, both ways.")
 @click.option("--margin", type=float, help="Of --mine: only pairs with at least this margin.")
 @click.option("--parallel", is_flag=True, help="Of --mine: line by line translations already; figures by layer.")
-@click.option("--quiet", is_flag=True, help="No progress on stderr.")
+@quiet_option
 @result_options
 @model_options
 def command(
@@ -120,7 +120,7 @@ def command(
     if links:
         found, words, facts = _given(links, held), _words_between_spaces(held), {}
     else:
-        from lamina.extraction.extractor import load
+        from lamina.extraction.loading import load
 
         extractor = load(model.pop("model"), **model)
         found, words = _aligned(extractor, held, layers, method, threshold, pool, quiet, scored=marked is not None)

@@ -23,7 +23,7 @@ def mine_files(
     """Pair the lines of two files at one layer; or where they are parallel, say by layer how well it is done."""
     from lamina.cli.align import lines
     from lamina.errors import SourceError, SpecError
-    from lamina.extraction.extractor import load
+    from lamina.extraction.loading import load
 
     if len(files) != 2 or any(one != "-" and not Path(one).is_file() for one in files):
         raise click.UsageError("--mine takes two files of sentences, one a line")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from lamina.cli.options import Names, Recipe, model_options, spec_options
+from lamina.cli.options import Names, Recipe, model_options, spec_options, together
 
 if TYPE_CHECKING:
     from lamina.extraction.extractor import Extractor
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from lamina.text.source import Source
     from lamina.text.text import OnError
 
-F = TypeVar("F", bound=Callable[..., Any])
 
 OF_SPEC = (
     "layers", "unit", "pool", "combine", "special", "long", "max_tokens", "stride", "overlap", "dims", "normalize",
@@ -59,7 +58,7 @@ class Asked:
 
     def load(self) -> Extractor:
         """The model."""
-        from lamina.extraction.extractor import load
+        from lamina.extraction.loading import load
 
         return load(self.model, **self.how, calibrate_on=self._calibration())
 
@@ -73,66 +72,55 @@ class Asked:
         return (as_text(text).text for rows in source.rows() for text in rows.texts)
 
 
-def asked_options(function: F) -> F:
-    """The argument FILE and all options that say what is made of it."""
-    for option in reversed(
-        (
-            click.argument("source", metavar="FILE"),
-            click.option(
-                "--text", metavar="COLUMN", help="The column that holds the text.  [default: text, or the only one]"
-            ),
-            click.option(
-                "--pair", metavar="COLUMN", help="The column that holds a second text, read together with the first."
-            ),
-            click.option(
-                "--words", metavar="COLUMN", help="The column that holds ready-made words, a list, instead of --text."
-            ),
-            click.option(
-                "--spans", metavar="COLUMN", help="The column that holds [[start, end], ...] for --unit span."
-            ),
-            click.option(
-                "--format",
-                "format_",
-                help="txt, csv, tsv, jsonl, parquet, conll, conllu.  [default: by the name; stdin: txt]",
-            ),
-            click.option("--columns", type=Names(), help="The columns' names, where a csv or tsv has no header line."),
-            click.option("--keep", type=Names(), help="Which other columns travel along.  [default: all]"),
-            click.option(
-                "--errors",
-                default="strict",
-                show_default=True,
-                help="Bytes that are no UTF-8: strict, or replace (with U+FFFD).",
-            ),
-            click.option(
-                "--longest",
-                type=click.IntRange(1),
-                metavar="N",
-                help="Characters of a text; a longer one is an error of its row.  [default: 134 million bytes]",
-            ),
-            click.option(
-                "--on-error",
-                default="stop",
-                show_default=True,
-                help="Rows that cannot be read: stop, or mark and go on (exit 3).",
-            ),
-            click.option(
-                "--recipe",
-                "recipes",
-                multiple=True,
-                type=Recipe(),
-                help="NAME: OPTIONS, for several tables from one pass.",
-            ),
-            spec_options,
-            model_options,
-            click.option(
-                "--calibrate-on",
-                metavar="FILE",
-                help="For int8: texts like those to come, read as FILE is.  [default: texts that come with Lamina]",
-            ),
-        )
-    ):
-        function = option(function)
-    return function
+# The argument FILE and all options that say what is made of it.
+asked_options = together(
+    click.argument("source", metavar="FILE"),
+    click.option("--text", metavar="COLUMN", help="The column that holds the text.  [default: text, or the only one]"),
+    click.option("--pair", metavar="COLUMN", help="The column that holds a second text, read together with the first."),
+    click.option(
+        "--words", metavar="COLUMN", help="The column that holds ready-made words, a list, instead of --text."
+    ),
+    click.option("--spans", metavar="COLUMN", help="The column that holds [[start, end], ...] for --unit span."),
+    click.option(
+        "--format",
+        "format_",
+        help="txt, csv, tsv, jsonl, parquet, conll, conllu.  [default: by the name; stdin: txt]",
+    ),
+    click.option("--columns", type=Names(), help="The columns' names, where a csv or tsv has no header line."),
+    click.option("--keep", type=Names(), help="Which other columns travel along.  [default: all]"),
+    click.option(
+        "--errors",
+        default="strict",
+        show_default=True,
+        help="Bytes that are no UTF-8: strict, or replace (with U+FFFD).",
+    ),
+    click.option(
+        "--longest",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Characters of a text; a longer one is an error of its row.  [default: 134 million bytes]",
+    ),
+    click.option(
+        "--on-error",
+        default="stop",
+        show_default=True,
+        help="Rows that cannot be read: stop, or mark and go on (exit 3).",
+    ),
+    click.option(
+        "--recipe",
+        "recipes",
+        multiple=True,
+        type=Recipe(),
+        help="NAME: OPTIONS, for several tables from one pass.",
+    ),
+    spec_options,
+    model_options,
+    click.option(
+        "--calibrate-on",
+        metavar="FILE",
+        help="For int8: texts like those to come, read as FILE is.  [default: texts that come with Lamina]",
+    ),
+)
 
 
 def _specs(values: dict[str, Any]) -> dict[str, Spec]:

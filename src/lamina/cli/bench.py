@@ -32,7 +32,7 @@ def command(
     from lamina.engine.limit import matmul_rate
     from lamina.engine.openvino import OpenVinoEngine, native_precisions
     from lamina.engine.threads import available_threads
-    from lamina.extraction.extractor import load
+    from lamina.extraction.loading import load
     from lamina.extraction.precision import measure, text_batches
     from lamina.model.inventory import n_operations
 

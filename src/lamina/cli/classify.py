@@ -19,6 +19,7 @@ from lamina.cli.compose import (
     print_table,
     result_options,
 )
+from lamina.cli.options import quiet_option, source_options
 from lamina.cli.trained import (
     Run,
     encoder_options,
@@ -26,7 +27,6 @@ from lamina.cli.trained import (
     layer_options,
     leave,
     opened_out,
-    source_options,
     training_data,
     travelled,
 )
@@ -131,6 +131,7 @@ def train(
 @click.option("-o", "--out", metavar="FILE", help="Write to a file.  [default: stdout]")
 @click.option("--all", "every", is_flag=True, help="The probability of every class, not only of the likeliest.")
 @source_options
+@quiet_option
 @encoder_options
 def predict(classifier: str, source: str, to: str, out: str | None, every: bool, **how: Any) -> None:
     """Classify the texts of SOURCE (a file, or standard input) with CLASSIFIER, a folder that `train` wrote.
@@ -156,6 +157,7 @@ def predict(classifier: str, source: str, to: str, out: str | None, every: bool,
 @click.argument("data")
 @click.option("--label", required=True, metavar="COLUMN", help="The column that holds the label.")
 @source_options
+@quiet_option
 @encoder_options
 @result_options
 def evaluate(

@@ -9,24 +9,31 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lamina.cli.options import Names, model_options
+from lamina.cli.options import (
+    columns_option,
+    errors_option,
+    format_option,
+    model_options,
+    quiet_option,
+    text_option,
+    together,
+    words_option,
+)
 
 if TYPE_CHECKING:
     from lamina.dataset.reader import Dataset
     from lamina.extraction.extractor import Extractor
     from lamina.spec import Spec
     from lamina.text.source import Source
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,7 @@ class Extraction:
 
     def load(self) -> Extractor:
         """The model."""
-        from lamina.extraction.extractor import load
+        from lamina.extraction.loading import load
 
         return load(
             self.model,
@@ -107,45 +114,46 @@ def is_dataset(data: str) -> bool:
     return Path(data).is_dir()
 
 
-def extraction_options(function: F) -> F:
-    """How DATA is read and extracted, where it is a file: keyword arguments of the command, for `Extraction`."""
-    for option in reversed(
-        (
-            click.option(
-                "--text", metavar="COLUMN", help="The column that holds the text.  [default: text, or the only one]"
-            ),
-            click.option("--words", metavar="COLUMN", help="The column that holds ready-made words, a list."),
-            click.option("--format", help="txt, csv, tsv, jsonl, parquet, conll or conllu.  [default: by the name]"),
-            click.option(
-                "--columns", type=Names(), help="The columns' names, where a file has no header; txt: label,text."
-            ),
-            click.option(
-                "--errors", default="strict", help="Bytes that are no UTF-8: strict or replace.  [default: strict]"
-            ),
-            click.option("--keep", metavar="FOLDER", help="Keep the extraction here; found there, it is used again."),
-            click.option("--quiet", is_flag=True, help="No progress on stderr."),
-        )
-    ):
-        function = option(function)
-    return model_options(function)
+# How DATA is read and extracted, where it is a file: keyword arguments of the command, for `Extraction`.
+extraction_options = together(
+    model_options,
+    text_option,
+    words_option,
+    format_option,
+    columns_option,
+    errors_option,
+    click.option("--keep", metavar="FOLDER", help="Keep the extraction here; found there, it is used again."),
+    quiet_option,
+)
 
 
-def result_options(function: F) -> F:
-    """How a result is given out: a table, one JSON document, a page, a chart."""
-    for option in reversed(
-        (
-            click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
-            click.option("--report", metavar="FILE.html", callback=_result, help="Write one self-contained page."),
-            click.option(
-                "--chart",
-                metavar="FILE",
-                callback=_result,
-                help="Write the chart: .svg, .png, .html, or .json for Vega.",
-            ),
-        )
-    ):
-        function = option(function)
-    return function
+def _result(_: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
+    """A file for a result, found good before anything is computed."""
+    from lamina.apps.charts import kind_of
+    from lamina.errors import SpecError
+
+    if path is None:
+        return None
+    if parameter.name == "chart":
+        kind_of(path)
+    if Path(path).is_dir():
+        raise SpecError(f"{parameter.opts[0]} {path} is a folder: name a file in it")
+    if not (folder := Path(path).parent).is_dir():
+        raise SpecError(f"{parameter.opts[0]} {path} cannot be written: there is no folder {str(folder)!r}")
+    return path
+
+
+# How a result is given out: a table, one JSON document, a page, a chart.
+result_options = together(
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
+    click.option("--report", metavar="FILE.html", callback=_result, help="Write one self-contained page."),
+    click.option(
+        "--chart",
+        metavar="FILE",
+        callback=_result,
+        help="Write the chart: .svg, .png, .html, or .json for Vega.",
+    ),
+)
 
 
 def check_columns(source: Source, *names: str | None) -> None:
@@ -164,22 +172,6 @@ def check_columns(source: Source, *names: str | None) -> None:
         if name is not None and name not in there:
             beside = f"beside the text it has {listed(there)}" if there else "it has nothing beside the text"
             raise SpecError(f"there is no column {name!r} in {source.name}; {beside}")
-
-
-def _result(_: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
-    """A file for a result, found good before anything is computed."""
-    from lamina.apps.charts import kind_of
-    from lamina.errors import SpecError
-
-    if path is None:
-        return None
-    if parameter.name == "chart":
-        kind_of(path)
-    if Path(path).is_dir():
-        raise SpecError(f"{parameter.opts[0]} {path} is a folder: name a file in it")
-    if not (folder := Path(path).parent).is_dir():
-        raise SpecError(f"{parameter.opts[0]} {path} cannot be written: there is no folder {str(folder)!r}")
-    return path
 
 
 def command_line() -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lamina.cli.asked import Asked, asked_options
+from lamina.cli.options import quiet_option
 
 if TYPE_CHECKING:
     from lamina.dataset.reader import Dataset
@@ -30,7 +31,7 @@ MARKED = 3  # the exit code where all is done but some rows, which are marked
 @click.option("--append", is_flag=True, help="Let the texts of FILE come to those that a finished dataset holds.")
 @click.option("--add", is_flag=True, help="Let --layers come to those that a finished dataset of FILE holds.")
 @click.option("--dry-run", is_flag=True, help="Only say what it will take, as lamina plan does.")
-@click.option("--quiet", is_flag=True, help="No progress on stderr.")
+@quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a sentence.")
 def command(
     out: str,

@@ -118,20 +118,13 @@ def _texts(dataset: Dataset) -> tuple[list[int], list[str]]:
 
 def _model(dataset: Dataset) -> Extractor:
     """The model that made the dataset, if it is the same here."""
-    from lamina.extraction.extractor import load
+    from lamina.extraction.loading import load
+    from lamina.jobs.made import check_model
 
     made = dataset.manifest.made
     try:
         extractor = load(made.model, engine="reference", revision=made.revision)
     except LaminaError as error:
         raise LaminaError(f"the model {made.model!r} cannot be loaded: {error}") from None
-    for what, here, there in (
-        ("weights", extractor.checkpoint.weights_sha256(), made.weights_sha256),
-        ("tokenizer", extractor.tokenizer.sha256, made.tokenizer_sha256),
-    ):
-        if here != there:
-            raise LaminaError(
-                f"the {what} of the model {made.model!r} here are not those that made the dataset "
-                f"(sha256 {here[:12]}…, the dataset's {there[:12]}…)"
-            )
+    check_model(extractor, dataset)
     return extractor

@@ -91,6 +91,8 @@ def made_by(dataset: Dataset, how: Extraction) -> Extractor:
 
     Raises CheckpointError where it is not there, DatasetError where it is another one.
     """
+    from lamina.jobs.made import check_model
+
     made = dataset.manifest.made
     given = click.get_current_context().get_parameter_source("model") == ParameterSource.COMMANDLINE
     name = how.model if given else made.model
@@ -100,15 +102,7 @@ def made_by(dataset: Dataset, how: Extraction) -> Extractor:
         raise CheckpointError(
             f"the model that made {dataset.folder} cannot be loaded; --model says where ({error})"
         ) from None
-    for what, here, there in (
-        ("weights", extractor.checkpoint.weights_sha256(), made.weights_sha256),
-        ("tokenizer", extractor.tokenizer.sha256, made.tokenizer_sha256),
-    ):
-        if here != there:
-            raise DatasetError(
-                f"the {what} of {name!r} are not those that made {dataset.folder} (sha256 {here[:12]}…, the dataset's "
-                f"{there[:12]}…): queries by another model cannot be compared with it"
-            )
+    check_model(extractor, dataset)
     return extractor
 
 

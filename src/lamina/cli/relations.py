@@ -18,7 +18,8 @@ from lamina.cli.compose import (
     print_table,
     result_options,
 )
-from lamina.cli.trained import Run, encoder_options, leave, source_options
+from lamina.cli.options import quiet_option, source_options
+from lamina.cli.trained import Run, encoder_options, leave
 
 if TYPE_CHECKING:
     from lamina.apps.mix import Data, Mix
@@ -50,6 +51,7 @@ WRITTEN = (".graphml", ".jsonl")
 @click.option("-o", "--out", metavar="FILE", help="Write the graph: .graphml, or .jsonl for a list of edges.")
 @result_options
 @source_options
+@quiet_option
 @encoder_options
 def command(
     data: str, tagger: str | None, head: bool, tags: str | None, spans: str | None, layers: tuple[str, ...], k: int,

@@ -11,7 +11,7 @@ import click
 
 from lamina.cli.compose import print_table, result_options
 from lamina.cli.figures import Figures
-from lamina.cli.options import Names, model_options
+from lamina.cli.options import Names, model_options, quiet_option
 
 if TYPE_CHECKING:
     import altair
@@ -53,7 +53,7 @@ class Pairs:
 @click.option("--long", default="window", show_default=True, help="Long texts: window, truncate or error.")
 @click.option("--format", help="Of FILE: txt, csv, tsv, jsonl or parquet.  [default: by the name]")
 @click.option("--columns", type=Names(), help="The columns' names, where a csv or tsv has no header line.")
-@click.option("--quiet", is_flag=True, help="No progress on stderr.")
+@quiet_option
 @result_options
 @model_options
 def command(
@@ -88,7 +88,7 @@ def command(
     lamina score pairs.tsv --candidate a --reference b --human score --chart agreement.svg
     """
     from lamina.apps.score.baseline import Baseline, unrelated_pairs
-    from lamina.extraction.extractor import load
+    from lamina.extraction.loading import load
 
     if bool(reference) == bool(references):
         raise click.UsageError("say what the references are: --reference COLUMN, or --references FILE")

@@ -49,7 +49,7 @@ def _health(folder: str, *, as_json: bool) -> None:
 
 
 def _model(name: str, revision: str | None) -> dict[str, Any]:
-    from lamina.extraction.extractor import load
+    from lamina.extraction.loading import load
     from lamina.model.inventory import n_parameters
 
     extractor = load(name, engine="reference", revision=revision)  # checks everything, compiles nothing

@@ -18,6 +18,7 @@ from lamina.cli.compose import (
     print_table,
     result_options,
 )  # fmt: skip
+from lamina.cli.options import quiet_option, source_options
 from lamina.cli.trained import (
     Run,
     encoder_options,
@@ -25,7 +26,6 @@ from lamina.cli.trained import (
     layer_options,
     leave,
     opened_out,
-    source_options,
     training_data,
     travelled,
 )  # fmt: skip
@@ -120,6 +120,7 @@ def train(
 @click.option("-o", "--out", metavar="FILE", help="Write to a file.  [default: stdout]")
 @click.option("--head", is_flag=True, help="TAGGER is a model, whose own token-classification head is used.")
 @source_options
+@quiet_option
 @encoder_options
 def predict(tagger: str, source: str, to: str, out: str | None, head: bool, **how: Any) -> None:
     """Tag the texts of SOURCE (a file, or standard input) with TAGGER, a folder that `train` wrote.
@@ -151,6 +152,7 @@ def predict(tagger: str, source: str, to: str, out: str | None, head: bool, **ho
 @click.option("--label", default="tags", show_default=True, metavar="COLUMN", help="A list of tags for each text.")
 @click.option("--head", is_flag=True, help="TAGGER is a model, whose own token-classification head is used.")
 @source_options
+@quiet_option
 @encoder_options
 @result_options
 def evaluate(

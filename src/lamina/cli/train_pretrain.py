@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from lamina.cli.options import together
 from lamina.cli.train_reading import Read, is_first, print_scores, probe_options, reading_options, scores_of
 from lamina.cli.training import Training, out_options, settings_options
 from lamina.train.settings import PRETRAIN
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from lamina.train.loop import Watcher
     from lamina.train.run import Trained
 
-F = TypeVar("F", bound=Callable[..., Any])
 
 SCRATCH = (
     "layers", "width", "heads", "ffn_width", "max_positions", "config", "tokenizer", "vocabulary_size", "cased",
@@ -24,28 +23,21 @@ SCRATCH = (
 )  # fmt: skip
 
 
-def scratch_options(function: F) -> F:
-    """What a new model is; each is None where it is not given."""
-    for option in reversed(
-        (
-            click.option("--layers", type=int, help="Of a new model.  [default: 12]"),
-            click.option("--width", type=int, help="Numbers of a state.  [default: 768]"),
-            click.option("--heads", type=int, help="Of each layer.  [default: one for 64 numbers]"),
-            click.option("--ffn-width", type=int, help="Of the feed-forward.  [default: 4 times the width]"),
-            click.option("--max-positions", type=int, help="Longest input it can ever take.  [default: 512]"),
-            click.option("--config", metavar="FILE", help="A BERT's config.json that says all of this instead."),
-            click.option("--tokenizer", metavar="MODEL", help="Take a model's tokenizer; else one is learnt."),
-            click.option("--vocabulary-size", type=int, help="Tokens learnt, at most.  [default: 30522]"),
-            click.option("--cased/--uncased", default=None, help="Keep upper case apart.  [default: uncased]"),
-            click.option("--accents/--no-accents", default=None, help="Keep accents.  [default: as the case]"),
-            click.option(
-                "--chinese/--no-chinese", default=None, help="Each Chinese character a word.  [default: chinese]"
-            ),
-            click.option("--min-frequency", type=int, help="Of what becomes a token.  [default: 2]"),
-        )
-    ):
-        function = option(function)
-    return function
+# What a new model is; each is None where it is not given.
+scratch_options = together(
+    click.option("--layers", type=int, help="Of a new model.  [default: 12]"),
+    click.option("--width", type=int, help="Numbers of a state.  [default: 768]"),
+    click.option("--heads", type=int, help="Of each layer.  [default: one for 64 numbers]"),
+    click.option("--ffn-width", type=int, help="Of the feed-forward.  [default: 4 times the width]"),
+    click.option("--max-positions", type=int, help="Longest input it can ever take.  [default: 512]"),
+    click.option("--config", metavar="FILE", help="A BERT's config.json that says all of this instead."),
+    click.option("--tokenizer", metavar="MODEL", help="Take a model's tokenizer; else one is learnt."),
+    click.option("--vocabulary-size", type=int, help="Tokens learnt, at most.  [default: 30522]"),
+    click.option("--cased/--uncased", default=None, help="Keep upper case apart.  [default: uncased]"),
+    click.option("--accents/--no-accents", default=None, help="Keep accents.  [default: as the case]"),
+    click.option("--chinese/--no-chinese", default=None, help="Each Chinese character a word.  [default: chinese]"),
+    click.option("--min-frequency", type=int, help="Of what becomes a token.  [default: 2]"),
+)
 
 
 @click.command("pretrain")

@@ -4,77 +4,69 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lamina.cli.options import Names
+from lamina.cli.options import columns_option, errors_option, format_option, text_option, together
 
 if TYPE_CHECKING:
     from lamina.text.source import Source
     from lamina.train.material import Reading
     from lamina.train.watch import Probed
 
-F = TypeVar("F", bound=Callable[..., Any])
 
 OF_SOURCE = ("text", "words", "format", "columns", "errors")
 OF_PROBE = ("label", "unit", "pool")
 MASKING = ("share", "mask", "random", "whole_words")
 
 
-def reading_options(function: F) -> F:
-    """How the file of texts is read, and what of it is held out."""
-    for option in reversed(
-        (
-            click.option(
-                "--text", metavar="COLUMN", help="The column that holds the text.  [default: text, or the only one]"
-            ),
-            click.option("--format", help="txt, csv, tsv, jsonl, parquet, conll or conllu.  [default: by the name]"),
-            click.option(
-                "--columns", type=Names(), help="The columns' names, where a file has no header; txt: label,text."
-            ),
-            click.option("--errors", default="strict", help="Bytes that are no UTF-8: strict or replace."),
-            click.option(
-                "--documents", type=click.Choice(["rows", "blank"]), default="rows", show_default=True,
-                help="What a document is: a row, or the rows up to an empty one, each a sentence.",
-            ),
-            click.option("--max-tokens", type=int, default=128, show_default=True, help="Of a passage."),
-            click.option("--validate", metavar="FILE", help="Texts that figures are of."),
-            click.option(
-                "--held-out", type=float, default=0.01, show_default=True,
-                help="Without --validate: a share of the documents; 0: none.",
-            ),
-            click.option("--share", type=float, default=0.15, show_default=True, help="Of the tokens: guessed."),
-            click.option("--mask", type=float, default=0.8, show_default=True, help="Of those: shown as [MASK]."),
-            click.option("--random", type=float, default=0.1, show_default=True, help="Of those: shown as any token."),
-            click.option("--whole-words", is_flag=True, help="Guess all tokens of a word, or none."),
-            click.option("--work", metavar="FOLDER", help="Where the corpus is meanwhile.  [default: the system's]"),
-        )
-    ):  # fmt: skip
-        function = option(function)
-    return function
+# How the file of texts is read, and what of it is held out.
+reading_options = together(
+    text_option,
+    format_option,
+    columns_option,
+    errors_option,
+    click.option(
+        "--documents",
+        type=click.Choice(["rows", "blank"]),
+        default="rows",
+        show_default=True,
+        help="What a document is: a row, or the rows up to an empty one, each a sentence.",
+    ),
+    click.option("--max-tokens", type=int, default=128, show_default=True, help="Of a passage."),
+    click.option("--validate", metavar="FILE", help="Texts that figures are of."),
+    click.option(
+        "--held-out",
+        type=float,
+        default=0.01,
+        show_default=True,
+        help="Without --validate: a share of the documents; 0: none.",
+    ),
+    click.option("--share", type=float, default=0.15, show_default=True, help="Of the tokens: guessed."),
+    click.option("--mask", type=float, default=0.8, show_default=True, help="Of those: shown as [MASK]."),
+    click.option("--random", type=float, default=0.1, show_default=True, help="Of those: shown as any token."),
+    click.option("--whole-words", is_flag=True, help="Guess all tokens of a word, or none."),
+    click.option("--work", metavar="FOLDER", help="Where the corpus is meanwhile.  [default: the system's]"),
+)
 
 
-def probe_options(function: F) -> F:
-    """By which tasks every layer is probed, when, and what is drawn of it."""
-    for option in reversed(
-        (
-            click.option(
-                "--probe", "probes", multiple=True, metavar='"NAME: FILE ..."',
-                help="Probe every layer for a task; many. After FILE: label=COLUMN, text=, words=, columns=a,b, "
-                "format=, unit=, pool=, texts=2000.",
-            ),
-            click.option(
-                "--probe-every", type=click.IntRange(1), help="Steps.  [default: at the beginning and at the end]"
-            ),
-            click.option("--chart", metavar="FILE", help="Draw the result: .svg, .png, .html, or .json for Vega."),
-        )
-    ):  # fmt: skip
-        function = option(function)
-    return function
+# By which tasks every layer is probed, when, and what is drawn of it.
+probe_options = together(
+    click.option(
+        "--probe",
+        "probes",
+        multiple=True,
+        metavar='"NAME: FILE ..."',
+        help="Probe every layer for a task; many. After FILE: label=COLUMN, text=, words=, columns=a,b, "
+        "format=, unit=, pool=, texts=2000.",
+    ),
+    click.option("--probe-every", type=click.IntRange(1), help="Steps.  [default: at the beginning and at the end]"),
+    click.option("--chart", metavar="FILE", help="Draw the result: .svg, .png, .html, or .json for Vega."),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from lamina.cli.options import Names
+from lamina.cli.options import source_options, together
 from lamina.cli.training import Training, class_weights, model_option, out_options, settings_options
 from lamina.train.settings import ANSWER, CLASSIFY, SIMILARITY, TAG
 
@@ -15,47 +15,21 @@ if TYPE_CHECKING:
     from lamina.text.source import Source
     from lamina.train.examples import Examples
 
-F = TypeVar("F", bound=Callable[..., Any])
 L = TypeVar("L")
 
 SOURCE = ("text", "pair", "words", "format", "columns", "errors")
 PAIRED = ("validate", "test")
 
 
-def source_options(function: F) -> F:
-    """How the files are read."""
-    for option in reversed(
-        (
-            click.option(
-                "--text", metavar="COLUMN", help="The column that holds the text.  [default: text, or the only one]"
-            ),
-            click.option("--pair", metavar="COLUMN", help="The column that holds a second text."),
-            click.option("--words", metavar="COLUMN", help="The column that holds ready-made words, a list."),
-            click.option("--format", help="txt, csv, tsv, jsonl, parquet, conll or conllu.  [default: by the name]"),
-            click.option(
-                "--columns", type=Names(), help="The columns' names, where a file has no header; txt: label,text."
-            ),
-            click.option("--errors", default="strict", help="Bytes that are no UTF-8: strict or replace."),
-        )
-    ):
-        function = option(function)
-    return function
-
-
-def held_out_options(function: F) -> F:
-    """What the best state is chosen on, and what the model is scored on at the end."""
-    for option in reversed(
-        (
-            click.option("--validate", metavar="FILE", help="Held out: the best state is chosen on it."),
-            click.option(
-                "--held-out", type=float, default=0.1, show_default=True, help="Without --validate: a share; 0: none."
-            ),
-            click.option("--test", metavar="FILE", help="What the finished model is scored on."),
-            click.option("--max-tokens", type=int, help="Longest sequence.  [default: what the model takes]"),
-        )
-    ):
-        function = option(function)
-    return function
+# What the best state is chosen on, and what the model is scored on at the end.
+held_out_options = together(
+    click.option("--validate", metavar="FILE", help="Held out: the best state is chosen on it."),
+    click.option(
+        "--held-out", type=float, default=0.1, show_default=True, help="Without --validate: a share; 0: none."
+    ),
+    click.option("--test", metavar="FILE", help="What the finished model is scored on."),
+    click.option("--max-tokens", type=int, help="Longest sequence.  [default: what the model takes]"),
+)
 
 
 @click.command("classify")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from lamina.cli.compose import Extraction, is_dataset
-from lamina.cli.options import Names
+from lamina.cli.options import together
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,20 +23,13 @@ if TYPE_CHECKING:
     from lamina.spec import Spec, Unit
     from lamina.text.source import Source
 
-F = TypeVar("F", bound=Callable[..., Any])
 
-
-def layer_options(function: F) -> F:
-    """Where to look: `layer`, `winner` and `pool`."""
-    for option in reversed(
-        (
-            click.option("--layer", metavar="WORD", help="4, -1, mean:-4..-1, concat:3,5, or weights: 0.2,0.8:3,4."),
-            click.option("--winner", metavar="FILE", help="What `lamina probe --save` wrote, instead of --layer."),
-            click.option("--pool", help="mean, max, first, last, cls, ...  [default: mean]"),
-        )
-    ):
-        function = option(function)
-    return function
+# Where to look: `layer`, `winner` and `pool`.
+layer_options = together(
+    click.option("--layer", metavar="WORD", help="4, -1, mean:-4..-1, concat:3,5, or weights: 0.2,0.8:3,4."),
+    click.option("--winner", metavar="FILE", help="What `lamina probe --save` wrote, instead of --layer."),
+    click.option("--pool", help="mean, max, first, last, cls, ...  [default: mean]"),
+)
 
 
 @contextmanager
@@ -109,45 +102,15 @@ def _spec(layer: str, unit: Unit, pool: Any, special: Any) -> Spec:
     return Spec(layers=layers, unit=unit, pool=pool, special=special, dtype="float32")
 
 
-def encoder_options(function: F) -> F:
-    """The encoder of a trained thing, where it is not found under the name it was trained with; how it is run."""
-    for option in reversed(
-        (
-            click.option("--model", help="The encoder, where it has another name here.  [default: as trained]"),
-            click.option("--revision", help="A hub model's branch, tag or commit.  [default: as trained]"),
-            click.option("--engine", default="auto", show_default=True, help="auto, openvino, torch, reference, ..."),
-            click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."),
-            click.option("--precision", help="float32, bfloat16 or auto.  [default: as trained]"),
-            click.option("--threads", type=click.IntRange(1), help="Default: all that this process may use."),
-        )
-    ):
-        function = option(function)
-    return function
-
-
-def source_options(function: F) -> F:
-    """How texts are read."""
-    for option in reversed(
-        (
-            click.option(
-                "--text", metavar="COLUMN", help="The column that holds the text.  [default: text, or the only one]"
-            ),
-            click.option("--pair", metavar="COLUMN", help="The column that holds a second text, for unit pair."),
-            click.option("--words", metavar="COLUMN", help="The column that holds ready-made words, a list."),
-            click.option(
-                "--format", help="txt, csv, tsv, jsonl, parquet, conll, conllu.  [default: by the name; stdin: txt]"
-            ),
-            click.option(
-                "--columns", type=Names(), help="The columns' names, where a file has no header; txt: label,text."
-            ),
-            click.option(
-                "--errors", default="strict", help="Bytes that are no UTF-8: strict or replace.  [default: strict]"
-            ),
-            click.option("--quiet", is_flag=True, help="No progress on stderr."),
-        )
-    ):
-        function = option(function)
-    return function
+# The encoder of a trained thing, where it is not found under the name it was trained with; how it is run.
+encoder_options = together(
+    click.option("--model", help="The encoder, where it has another name here.  [default: as trained]"),
+    click.option("--revision", help="A hub model's branch, tag or commit.  [default: as trained]"),
+    click.option("--engine", default="auto", show_default=True, help="auto, openvino, torch, reference, ..."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."),
+    click.option("--precision", help="float32, bfloat16 or auto.  [default: as trained]"),
+    click.option("--threads", type=click.IntRange(1), help="Default: all that this process may use."),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +134,7 @@ class Run:
     def load(self, encoder: Encoder | None) -> Extractor:
         """The encoder that something was trained on, its hashes checked. Raises CheckpointError for another."""
         from lamina.errors import SpecError
-        from lamina.extraction.extractor import load
+        from lamina.extraction.loading import load
 
         name = self.model or (encoder.model if encoder else None)
         if name is None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from lamina.cli.compose import print_json, print_table
+from lamina.cli.options import quiet_option, together
 from lamina.train.settings import Settings
 
 if TYPE_CHECKING:
@@ -64,19 +65,14 @@ def settings_options(defaults: Settings) -> Callable[[F], F]:
     return add
 
 
-def out_options(function: F) -> F:
-    """Where the model goes, and how the result is given out."""
-    for option in reversed(
-        (
-            click.option("-o", "--out", required=True, metavar="FOLDER", help="Where the model goes: new or empty."),
-            click.option("--tensorboard", is_flag=True, help="Event files into FOLDER/tensorboard."),
-            click.option("--overwrite", is_flag=True, help="Start anew where lamina train has begun or finished."),
-            click.option("--quiet", is_flag=True, help="No progress on stderr."),
-            click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
-        )
-    ):
-        function = option(function)
-    return function
+# Where the model goes, and how the result is given out.
+out_options = together(
+    click.option("-o", "--out", required=True, metavar="FOLDER", help="Where the model goes: new or empty."),
+    click.option("--tensorboard", is_flag=True, help="Event files into FOLDER/tensorboard."),
+    click.option("--overwrite", is_flag=True, help="Start anew where lamina train has begun or finished."),
+    quiet_option,
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
+)
 
 
 def model_option(function: F) -> F:

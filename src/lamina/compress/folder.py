@@ -18,14 +18,10 @@ from lamina.compress.draft import Draft
 from lamina.compress.storing import Piece, quantization_config, write_tensors
 from lamina.dataset.durable import copy_whole, sync_folder, write_json, write_whole
 from lamina.errors import CheckpointError
-from lamina.model.checkpoint import HUB_FILES, INDEX, SINGLE, inside
+from lamina.model.checkpoint import CONFIG, SINGLE, files_beside
 from lamina.model.config import MAX_BYTES
 
 RECORD = "lamina_compression.json"
-
-# Beside what Lamina reads: tokenizers that only others read, and what a licence may ask to be kept.
-OTHER_FILES = ["added_tokens.json", "*.model", "bpe.codes", "chat_template.jinja", "LICENSE*", "NOTICE*"]
-_OURS = {"config.json", SINGLE, INDEX}  # written anew
 
 # What a config says of numbers' types, by the versions of transformers.
 TYPE_KEYS = ("dtype", "torch_dtype")
@@ -74,8 +70,10 @@ def write_model(folder: Path, draft: Draft, made: list[Piece], precision: str | 
     if precision not in (None, "int8"):
         key = next((key for key in TYPE_KEYS if key in config), "torch_dtype")
         config[key] = precision
-    write_json(folder / "config.json", config)
-    _copy_files(draft.checkpoint.folder, folder)
+    write_json(folder / CONFIG, config)
+    for name, path in files_beside(draft.checkpoint.folder):
+        (folder / name).parent.mkdir(exist_ok=True)
+        copy_whole(path, folder / name)
     return written.sha256
 
 
@@ -91,16 +89,6 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 def _is_free(out: Path) -> bool:
     """Whether nothing is there, or an empty folder."""
     return not any(out.iterdir()) if out.is_dir() else not (out.exists() or out.is_symlink())
-
-
-def _copy_files(source: Path, folder: Path) -> None:
-    """What makes a tokenizer and a sentence-transformers recipe, as it is."""
-    for pattern in [*HUB_FILES, *OTHER_FILES]:
-        for path in sorted(source.glob(pattern)):
-            name = path.relative_to(source)
-            if path.is_file() and str(name) not in _OURS and not name.match("model-*.safetensors"):
-                (folder / name).parent.mkdir(exist_ok=True)
-                copy_whole(inside(source, str(name), source), folder / name)
 
 
 def _replace(out: Path, new: Path) -> None:

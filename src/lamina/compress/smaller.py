@@ -27,7 +27,7 @@ from lamina.compress.storing import PRECISIONS, StoredPrecision, pieces
 from lamina.compress.texts import Texts, texts_of
 from lamina.dataset.durable import write_json
 from lamina.errors import SpecError
-from lamina.extraction.extractor import load
+from lamina.extraction.loading import load
 from lamina.model.checkpoint import BUNDLED, Checkpoint
 from lamina.text.text import as_text
 from lamina.text.tokenizer import Tokenizer

@@ -22,8 +22,9 @@ from lamina.dataset.writer import SHARD_BYTES
 from lamina.engine.batch import Batch, Program
 from lamina.extraction.batches import make_batches
 from lamina.extraction.chunk import Chunk, make_chunk
-from lamina.extraction.extractor import Extractor, load
+from lamina.extraction.extractor import Extractor
 from lamina.extraction.idf import fit_idf
+from lamina.extraction.loading import load
 from lamina.extraction.plan import Plan, make_plan
 from lamina.extraction.regroup import RESULT_BYTES
 from lamina.jobs.inputs import Texts, rows_in

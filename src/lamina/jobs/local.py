@@ -12,7 +12,8 @@ from lamina.dataset.manifest import Input, Made, Manifest, Store
 from lamina.dataset.reader import Dataset, open_dataset
 from lamina.dataset.writer import SHARD_BYTES
 from lamina.errors import DatasetError, SpecError
-from lamina.extraction.extractor import Done, Extractor, load
+from lamina.extraction.extractor import Done, Extractor
+from lamina.extraction.loading import load
 from lamina.extraction.plan import View
 from lamina.jobs.inputs import Given, Texts, check_apart, found_again, given, rows_in, twice
 from lamina.jobs.made import made_by

@@ -19,8 +19,9 @@ from lamina.dataset.verify import Finding, damaged, verify
 from lamina.dataset.writer import one_table
 from lamina.engine.batch import Precision
 from lamina.errors import DatasetError
-from lamina.extraction.extractor import Extractor, load
+from lamina.extraction.extractor import Extractor
 from lamina.extraction.idf import Idf, fit_idf
+from lamina.extraction.loading import load
 from lamina.jobs.inputs import Given, found_again, given, rows_in
 from lamina.jobs.made import made_by
 from lamina.jobs.one_pass import after

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
@@ -37,6 +38,7 @@ BUNDLED = {
     )
 }
 
+CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 MAX_SHARDS = 1_000  # files that an index may name
@@ -44,11 +46,14 @@ MAX_NAME = 255  # characters of a file's name
 
 # All that is ever asked of the hub.
 HUB_FILES = [
-    "config.json", SINGLE, INDEX, "model-*.safetensors",
+    CONFIG, SINGLE, INDEX, "model-*.safetensors",
     "tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "special_tokens_map.json",
     "modules.json", "sentence_*_config.json", "config_sentence_transformers.json",
     "*_Pooling/config.json", "*_Dense/config.json", "*_Dense/model.safetensors", "*_Normalize/config.json",
 ]  # fmt: skip
+
+# Beside what Lamina reads: tokenizers that only others read, and what a licence may ask to be kept.
+OTHER_FILES = ["added_tokens.json", "*.model", "bpe.codes", "chat_template.jinja", "LICENSE*", "NOTICE*"]
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 
@@ -63,7 +68,7 @@ class Checkpoint:
 
     @property
     def config_path(self) -> Path:
-        return self._required("config.json")
+        return self._required(CONFIG)
 
     def weight_files(self) -> list[Path]:
         """The safetensors files, single or sharded, in the order of the index."""
@@ -137,6 +142,17 @@ def inside(folder: Path, name: str, named_by: Path) -> Path:
             f"{named_by} names {name!r}, which is a link out of {folder}: put the file itself there, or a hard link"
         )
     return folder / name
+
+
+def files_beside(folder: Path) -> Iterator[tuple[str, Path]]:
+    """What a model folder holds beside its config and weights, for a copy of it: the files of its tokenizer, of its
+    sentence-transformers recipe and of its licence, by their names in the folder. Raises CheckpointError for a link
+    that leads out."""
+    for pattern in [*HUB_FILES, *OTHER_FILES]:
+        for path in sorted(folder.glob(pattern)):
+            name = path.relative_to(folder).as_posix()
+            if path.is_file() and name not in (CONFIG, SINGLE, INDEX) and not path.match("model-*.safetensors"):
+                yield name, inside(folder, name, folder)
 
 
 def _is_folder(path: Path) -> bool:

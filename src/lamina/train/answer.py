@@ -6,7 +6,6 @@ A window without the answer points at its first token, as does every window of a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lamina.apps.answer import best_span
-from lamina.apps.answer.squad import exact_match, f1
+from lamina.apps.answer.squad import exact_match, f1, squad_file
 from lamina.engine.batch import Batch, Int32
 from lamina.errors import SourceError, SpecError
 from lamina.text.text import Text
@@ -196,21 +195,10 @@ def train_answers(
 def read_questions(path: str | Path) -> Examples[Answers]:
     """A file of SQuAD's kind, its answers with their places. Raises SourceError for what is none, or where an answer
     does not stand where it is said to stand."""
-    try:
-        found = json.loads(Path(path).read_bytes())
-        rows = [
-            (paragraph["context"], qa)
-            for article in found["data"] for paragraph in article["paragraphs"] for qa in paragraph["qas"]
-        ]  # fmt: skip
+    with squad_file(path, answer='"text", "answer_start"') as paragraphs:
+        rows = [(paragraph["context"], qa) for paragraph in paragraphs for qa in paragraph["qas"]]
         texts = tuple(Text(qa["question"], pair=passage) for passage, qa in rows)
         labels = tuple(_answers(passage, qa) for passage, qa in rows)
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}") from None
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise SourceError(
-            f"{path} is no file of SQuAD's kind ({type(error).__name__}: {error}); expected "
-            '{"data": [{"paragraphs": [{"context", "qas": [{"question", "answers": [{"text", "answer_start"}]}]}]}]}'
-        ) from None
     if not texts:
         raise SourceError(f"{path} holds no question")
     return Examples(texts, labels)

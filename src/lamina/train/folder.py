@@ -17,7 +17,7 @@ import numpy as np
 from lamina.dataset.durable import ASIDE, copy_whole, remove, write_json
 from lamina.dataset.lock import LOCK
 from lamina.errors import TrainedError
-from lamina.model.checkpoint import HUB_FILES, INDEX, SINGLE
+from lamina.model.checkpoint import CONFIG, SINGLE, files_beside
 from lamina.model.config import MAX_BYTES
 from lamina.model.heads import Task
 from lamina.model.rewrite import rewritten
@@ -30,7 +30,6 @@ STATE = "training.state"
 LOGS = "tensorboard"
 PROBES = "probes.jsonl"  # how much each layer knew after how many steps (watch.py)
 REPORT = "comparison.json"  # a student beside its teacher (comparison.py)
-CONFIG = "config.json"
 
 # What `transformers` calls a family's classes, how the names of the encoder's tensors begin under a head, and which of
 # the head's tensors are the encoder's there.
@@ -56,7 +55,6 @@ TASK_CLASSES: dict[Task, str] = {
 }
 OF_LABELS = ("id2label", "label2id", "num_labels", "problem_type")
 OF_NUMBERS = ("quantization_config", "torch_dtype", "dtype")
-NOT_COPIED = (CONFIG, SINGLE, INDEX)
 OF_SENTENCES = ("modules.json", "sentence_", "config_sentence_transformers.json", "1_", "2_", "3_")
 
 
@@ -119,14 +117,10 @@ def write_checkpoint(
 
 def copy_tokenizer(source: Path, out: Path, *, with_recipe: bool) -> None:
     """Copy the tokenizer's files, and those of a sentence-transformers recipe, which a head makes meaningless."""
-    for pattern in (*HUB_FILES, "added_tokens.json", "*.model", "LICENSE*", "NOTICE*"):
-        for path in sorted(source.glob(pattern)):
-            name = str(path.relative_to(source))
-            if not path.is_file() or name in NOT_COPIED or path.match("model-*.safetensors"):
-                continue
-            if with_recipe or not name.startswith(OF_SENTENCES):
-                (out / name).parent.mkdir(exist_ok=True)
-                copy_whole(path, out / name)
+    for name, path in files_beside(source):
+        if with_recipe or not name.startswith(OF_SENTENCES):
+            (out / name).parent.mkdir(exist_ok=True)
+            copy_whole(path, out / name)
 
 
 def _under_head(tensors: Mapping[str, Any], start: Start, head: Mapping[str, FloatArray]) -> dict[str, Any]:

@@ -17,13 +17,13 @@ import numpy as np
 from lamina.dataset.durable import write_json
 from lamina.errors import CheckpointError, SpecError
 from lamina.model.architecture import Architecture, architecture_of
-from lamina.model.checkpoint import SINGLE, find_checkpoint
+from lamina.model.checkpoint import CONFIG, SINGLE, find_checkpoint
 from lamina.model.config import MAX_BYTES, config_of
 from lamina.model.inventory import weight_shapes
 from lamina.model.random_weights import DEVIATION, drawn
 from lamina.model.weights import FloatArray
 from lamina.text.tokenizer import Tokenizer, load_tokenizer
-from lamina.train.folder import CONFIG, copy_tokenizer
+from lamina.train.folder import copy_tokenizer
 from lamina.train.state import write_tensors
 from lamina.train.vocabulary import FREQUENCY, SIZE, train_vocabulary
 

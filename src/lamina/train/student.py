@@ -15,10 +15,10 @@ from typing import Any
 from lamina.dataset.durable import make_folder, write_json
 from lamina.errors import SpecError
 from lamina.model.architecture import architecture_of
-from lamina.model.checkpoint import SINGLE
+from lamina.model.checkpoint import CONFIG, SINGLE
 from lamina.model.config import config_of
 from lamina.model.rewrite import rewritten
-from lamina.train.folder import CONFIG, OF_NUMBERS, copy_tokenizer
+from lamina.train.folder import OF_NUMBERS, copy_tokenizer
 from lamina.train.start import Start
 from lamina.train.state import write_tensors
 

@@ -12,6 +12,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,21 +55,30 @@ class Squad:
 
 def read_squad(path: str | Path) -> Squad:
     """A file of SQuAD's kind (versions 1.1 and 2.0, XQuAD, MLQA). Raises SourceError for what is none."""
-    try:
-        found = json.loads(Path(path).read_bytes())
-        paragraphs = [paragraph for article in found["data"] for paragraph in article["paragraphs"]]
+    with squad_file(path, answer='"text"') as paragraphs:
         questions = tuple(
             Question(_string(qa["id"]), _string(qa["question"]), number, tuple(dict.fromkeys(_answers(qa))))
             for number, paragraph in enumerate(paragraphs)
             for qa in paragraph["qas"]
         )
         return Squad(tuple(_string(paragraph["context"]) for paragraph in paragraphs), questions)
+
+
+@contextmanager
+def squad_file(path: str | Path, *, answer: str) -> Iterator[list[Any]]:
+    """The paragraphs of a file; what is not as it should be while they are read is a SourceError that names the file.
+
+    answer  what an answer must hold, for the error.
+    """
+    try:
+        found = json.loads(Path(path).read_bytes())
+        yield [paragraph for article in found["data"] for paragraph in article["paragraphs"]]
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from None
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise SourceError(
             f"{path} is no file of SQuAD's kind ({type(error).__name__}: {error}); expected "
-            '{"data": [{"paragraphs": [{"context": ..., "qas": [{"id", "question", "answers": [{"text"}]}]}]}]}'
+            f'{{"data": [{{"paragraphs": [{{"context", "qas": [{{"id", "question", "answers": [{{{answer}}}]}}]}}]}}]}}'
         ) from None
 
 
