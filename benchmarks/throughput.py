@@ -170,7 +170,7 @@ class Bench:
         self, seconds: dict[str, list[float]], limits: dict[str, list[float]], failed: dict[str, str]
     ) -> dict[str, Any]:
         arch = self.models["float32"].architecture
-        n_tokens, operations = int(self.lengths.sum()), n_operations(arch, self.lengths.tolist())
+        n_tokens = int(self.lengths.sum())
         first = next(iter(seconds))
         rows = []
         for name, taken in seconds.items():
@@ -185,6 +185,8 @@ class Bench:
             }
             if name.startswith("lamina"):
                 precision = next(p for p, word in SHORT.items() if name.split()[1] == word)
+                highest = arch.n_layers // 2 if name.endswith(" half") else None
+                operations = n_operations(arch, self.lengths.tolist(), highest=highest)
                 row["share"] = round(operations / statistics.median(taken) / statistics.median(limits[precision]), 3)
             rows.append(row)
         cpu = str(self.core.get_property("CPU", "FULL_DEVICE_NAME"))
