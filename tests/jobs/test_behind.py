@@ -65,6 +65,26 @@ def test_the_error_of_the_last_is_raised_at_the_end() -> None:
         behind.put(1)
 
 
+def test_an_interrupt_while_it_waits_for_the_last_is_raised_after_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[int] = []
+    join, joins = threading.Thread.join, []
+
+    def use(number: int) -> None:
+        time.sleep(0.05)
+        used.append(number)
+
+    def interrupted(thread: threading.Thread, timeout: float | None = None) -> None:
+        joins.append(thread)
+        if len(joins) == 1:
+            raise KeyboardInterrupt
+        join(thread, timeout)
+
+    monkeypatch.setattr(threading.Thread, "join", interrupted)
+    with pytest.raises(KeyboardInterrupt), Behind(use) as behind:
+        behind.put(1)
+    assert used == [1]
+
+
 def test_left_by_an_error_it_finishes_what_it_has_begun() -> None:
     used: list[int] = []
 

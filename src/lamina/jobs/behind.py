@@ -39,7 +39,14 @@ class Behind(Generic[I]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._items.put(None)
-        self._thread.join()
+        interrupted: BaseException | None = None
+        while self._thread.is_alive():
+            try:
+                self._thread.join()
+            except BaseException as signal:  # noqa: BLE001 - raised below: what is begun must end before others begin
+                interrupted = signal
+        if interrupted is not None:
+            raise interrupted
         if kind is None:
             self._raise()
 
