@@ -187,8 +187,8 @@ def test_where_texts_cannot_be_computed_anew_it_says_why(
     ("made_with", "says"),
     [
         ({"model": "/no/such/model"}, "the model '/no/such/model' cannot be loaded: there is no folder"),
-        ({"weights_sha256": "0" * 64}, "the weights of the model 'minilm' here are not those .* the dataset's 0000"),
-        ({"tokenizer_sha256": "1" * 64}, "the tokenizer of the model 'minilm' here are not those"),
+        ({"weights_sha256": "0" * 64}, "the weights of 'minilm' are not those .* the dataset's 0000"),
+        ({"tokenizer_sha256": "1" * 64}, "the tokenizer of 'minilm' are not those"),
     ],
 )
 def test_where_the_model_is_another_it_says_so(cli: Cli, dataset: Path, made_with: dict[str, str], says: str) -> None:
