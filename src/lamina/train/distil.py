@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lamina.dataset.durable import write_bytes
-from lamina.engine.batch import Batch, Int32
+from lamina.engine.batch import Batch
 from lamina.engine.torch_encoder import TorchEncoder
 from lamina.errors import SpecError
 from lamina.model.heads import WORD_TABLE, read_head
@@ -31,7 +31,7 @@ from lamina.train.loop import Watcher
 from lamina.train.masking import Masking
 from lamina.train.material import Material, Reading, Texts, make_material, readable_again, work_folder
 from lamina.train.objective import Loss
-from lamina.train.passages import Passages
+from lamina.train.passages import OverPassages, Passages
 from lamina.train.run import Trained, run
 from lamina.train.settings import DISTIL, Settings
 from lamina.train.start import Start, begin
@@ -91,7 +91,7 @@ class Reader(nn.Module):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Distilling:
+class Distilling(OverPassages):
     """The objective: the mean distance of the student's states from the teacher's, over tokens and matched layers."""
 
     module: Reader
@@ -101,12 +101,6 @@ class Distilling:
     learnt: Passages
     held_out: Passages | None
     seed: int
-
-    def __len__(self) -> int:
-        return self.learnt.lengths().size
-
-    def lengths(self) -> Int32:
-        return self.learnt.lengths()
 
     def batch(self, examples: Sequence[int], rng: np.random.Generator) -> Guesses:
         return self._read(self.learnt, examples, rng)

@@ -29,7 +29,7 @@ from lamina.train.heads import Step, TaskLayers, new_head
 from lamina.train.masking import Masking, draw_masks
 from lamina.train.model import last_states, pooled
 from lamina.train.objective import Loss
-from lamina.train.passages import Passages
+from lamina.train.passages import OverPassages, Passages
 from lamina.train.settings import Settings
 from lamina.train.start import Start
 
@@ -109,7 +109,7 @@ class Guesser(nn.Module):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Guessing:
+class Guessing(OverPassages):
     """The objective: mean cross entropy of the masked tokens, and of pairs added to it.
 
     held_out  passages that figures are of, None: none.
@@ -120,12 +120,6 @@ class Guessing:
     learnt: Passages
     held_out: Passages | None
     seed: int
-
-    def __len__(self) -> int:
-        return self.learnt.lengths().size
-
-    def lengths(self) -> Int32:
-        return self.learnt.lengths()
 
     def batch(self, examples: Sequence[int], rng: np.random.Generator) -> Guesses:
         return self.masks.draw(self.learnt, examples, rng)

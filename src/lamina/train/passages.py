@@ -92,6 +92,19 @@ class Passages(Protocol):
         ...
 
 
+class OverPassages:
+    """An objective whose examples are the passages `learnt`."""
+
+    __slots__ = ()
+    learnt: Passages
+
+    def __len__(self) -> int:
+        return self.learnt.lengths().size
+
+    def lengths(self) -> Int32:
+        return self.learnt.lengths()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Pieces:
     """Documents, long ones in pieces of about equal length: no piece of three words is left over.
