@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
+import time
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -62,6 +65,23 @@ def test_the_hash_of_a_model_changes_with_any_byte_of_its_weights(folder: Path) 
     content[-1] ^= 1
     (folder / "model.safetensors").write_bytes(content)
     assert find_checkpoint(folder).weights_sha256() != before
+
+
+def test_weights_are_hashed_once_and_again_when_they_change_even_where_their_times_are_set_back(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = folder / "model.safetensors"
+    monkeypatch.setattr(lamina.model.checkpoint, "RECENT", -1e9)  # as if the file had been written long ago
+    before = find_checkpoint(folder).weights_sha256()
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", lambda *_: pytest.fail("read again"))
+        assert find_checkpoint(folder).weights_sha256() == before
+    times, content = weights.stat(), bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    time.sleep(0.05)  # longer than the clock of a file system stands still
+    weights.write_bytes(content)
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert find_checkpoint(folder).weights_sha256() == hashlib.sha256(content).hexdigest() != before
 
 
 def test_a_tokenizer_that_does_not_fit_the_vocabulary_is_refused(folder: Path) -> None:

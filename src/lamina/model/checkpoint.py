@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -57,6 +58,9 @@ OTHER_FILES = ["added_tokens.json", "*.model", "bpe.codes", "chat_template.jinja
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 
+RECENT = 2.0  # seconds within which a file may change once more and its times stay as they were
+_DIGESTS: dict[tuple[tuple[Path | int, ...], ...], str] = {}  # of weights, by their files' states
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -89,13 +93,22 @@ class Checkpoint:
         raise CheckpointError(f"{self._where()} has no safetensors: {why}")
 
     def weights_sha256(self) -> str:
-        """The sha256 of the weights: of the one file, or of the shards one after the other."""
-        digest = hashlib.sha256()
-        for path in self.weight_files():
-            with path.open("rb") as file:
-                while block := file.read(1 << 22):
-                    digest.update(block)
-        return digest.hexdigest()
+        """The sha256 of the weights: of the one file, or of the shards one after the other.
+
+        Files that are as this process saw them last are not read again.
+        """
+        paths = self.weight_files()
+        seen = tuple((path, *_state(path)) for path in paths)
+        if seen not in _DIGESTS:
+            digest = hashlib.sha256()
+            for path in paths:
+                with path.open("rb") as file:
+                    while block := file.read(1 << 22):
+                        digest.update(block)
+            if time.time() - max(path.stat().st_ctime for path in paths) < RECENT:
+                return digest.hexdigest()
+            _DIGESTS[seen] = digest.hexdigest()
+        return _DIGESTS[seen]
 
     def _required(self, name: str) -> Path:
         path = self.folder / name
@@ -105,6 +118,12 @@ class Checkpoint:
 
     def _where(self) -> str:
         return f"{self.name}{f' at revision {self.revision}' if self.revision else ''} ({self.folder})"
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """What changes with a file's content. The last one cannot be set by hand."""
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def find_checkpoint(name: str | Path, *, revision: str | None = None) -> Checkpoint:
