@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +12,13 @@ import pyarrow as pa
 import pytest
 
 import lamina
+from lamina.dataset import arrow_shards
 from lamina.dataset.manifest import Store
 from lamina.dataset.verify import verify
+from lamina.embeddings import Embeddings
 from lamina.errors import DatasetError, SpecError
 from lamina.extraction.extractor import Extractor
+from tests.dataset.making import LAYERS, embeddings, manifest, shard_paths, write
 
 TEXTS = ["The river bends.", "", "Rates rose again, and again.", "Ein kurzer Satz."]
 STORES = ("parquet", "arrow", "lance")
@@ -81,3 +87,29 @@ def test_a_store_that_does_not_exist_is_refused_before_anything_is_made(tmp_path
     with pytest.raises(SpecError, match="parquet, arrow, lance"):
         made(tmp_path / "ds", minilm, "hdf5")  # type: ignore[arg-type]
     assert not (tmp_path / "ds").exists()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("store", ["parquet", "arrow"])
+def test_a_shard_has_the_same_bytes_in_whatever_pieces_its_rows_came(tmp_path: Path, store: Store, dtype: str) -> None:
+    rows = embeddings(90)
+    described = replace(manifest(dtype=dtype), store=store)
+    found = []
+    for name, ends in (("one", [90]), ("some", [0, 7, 7, 64, 90, 90]), ("many", list(range(91)))):
+        parts = [
+            Embeddings(rows.units.slice(a, b - a), {k: v[a:b] for k, v in rows.columns.items()}, b - a)
+            for a, b in pairwise([0, *ends])
+        ]
+        write(tmp_path / name, parts, described=described)
+        found.append(shard_paths(tmp_path / name)[0].read_bytes())
+    assert found[0] == found[1] == found[2]
+    table = lamina.open(tmp_path / "many")
+    for layer in LAYERS:
+        np.testing.assert_array_equal(table.layer(layer), rows.layer(layer).astype(dtype))
+
+
+def test_arrow_shards_refuse_to_be_written_where_a_blank_array_would_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [embeddings(3).table("float16"), embeddings(3, first=3).table("float16")]
+    monkeypatch.setattr(arrow_shards._Joining, "write", lambda self, data: self._file.write(bytes(data)))
+    with pytest.raises(RuntimeError, match="copies arrays"):
+        arrow_shards.Arrow().write(pa.concat_tables(parts), BytesIO())

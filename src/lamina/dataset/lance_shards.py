@@ -35,7 +35,7 @@ class Lance:
         with TemporaryDirectory(prefix="lamina-") as folder:
             path = Path(folder) / "shard.lance"
             writer = lance_file().LanceFileWriter(str(path), table.schema)
-            writer.write_batch(table)
+            writer.write_batch(table.combine_chunks())
             writer.close()
             with path.open("rb") as made:
                 copyfileobj(made, file, 1 << 22)

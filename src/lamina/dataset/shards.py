@@ -31,7 +31,7 @@ class OpenShard(Protocol):
 
 
 class ShardFormat(Protocol):
-    """How a table is laid in a file. The same table gives the same bytes."""
+    """How a table is laid in a file. The same rows give the same bytes, in whatever pieces the table holds them."""
 
     def write(self, table: pa.Table, file: BinaryIO) -> None: ...
 
@@ -61,6 +61,7 @@ class Parquet:
     """Vectors plain and uncompressed (dictionary encoding made them several times slower to write), the rest small."""
 
     def write(self, table: pa.Table, file: BinaryIO) -> None:
+        table = table.combine_chunks()
         vectors = set(vector_columns(table.column_names))
         others = [name for name in table.column_names if name not in vectors]
         width = max((table.schema.field(name).type.list_size for name in vectors), default=1)

@@ -129,7 +129,7 @@ class DatasetWriter:
         last     it is the last one of its input: the texts after it that have no row count as its own.
         """
         before = self.manifest
-        table = one_table(self._held) if self._held else _no_rows(before)
+        table = end_to_end(self._held) if self._held else _no_rows(before)
         self._check_schema(table.schema)
         ids = _text_ids(table)
         n_texts = self._n_texts if last or not ids.size else int(ids[-1]) + (not is_open)
@@ -200,9 +200,9 @@ class DatasetWriter:
             return file.schema
 
 
-def one_table(parts: Sequence[pa.Table]) -> pa.Table:
-    """Tables laid end to end in one piece: where the pieces of one meet would show in its file."""
-    return pa.concat_tables(parts, promote_options="default").combine_chunks()
+def end_to_end(parts: Sequence[pa.Table]) -> pa.Table:
+    """Tables laid end to end, each a piece of the whole."""
+    return pa.concat_tables(parts, promote_options="default")
 
 
 def _any_infinite(numbers: Vectors) -> bool:

@@ -16,7 +16,7 @@ from lamina.dataset.lock import locked
 from lamina.dataset.manifest import IDF, SHARDS, Manifest, Shard, read_manifest
 from lamina.dataset.shards import FORMATS
 from lamina.dataset.verify import Finding, damaged, verify
-from lamina.dataset.writer import one_table
+from lamina.dataset.writer import end_to_end
 from lamina.engine.batch import Precision
 from lamina.errors import DatasetError
 from lamina.extraction.extractor import Extractor
@@ -98,7 +98,7 @@ def _computed(manifest: Manifest, number: int, one: Given, extractor: Extractor,
         if n_rows >= shard.n_rows:
             break
     parts.close()
-    return one_table(held).slice(0, shard.n_rows)
+    return end_to_end(held).slice(0, shard.n_rows)
 
 
 def _put(path: Path, shard: Shard, table: pa.Table) -> None:

@@ -58,8 +58,9 @@ OTHER_FILES = ["added_tokens.json", "*.model", "bpe.codes", "chat_template.jinja
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 
+State = tuple[Path, int, int, int, int, int]  # of a file: what changes with its content
 RECENT = 2.0  # seconds within which a file may change once more and its times stay as they were
-_DIGESTS: dict[tuple[tuple[Path | int, ...], ...], str] = {}  # of weights, by their files' states
+_DIGESTS: dict[tuple[State, ...], str] = {}  # of weights, by their files' states
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class Checkpoint:
         Files that are as this process saw them last are not read again.
         """
         paths = self.weight_files()
-        seen = tuple((path, *_state(path)) for path in paths)
+        seen = tuple(map(_state, paths))
         if seen not in _DIGESTS:
             digest = hashlib.sha256()
             for path in paths:
@@ -120,10 +121,10 @@ class Checkpoint:
         return f"{self.name}{f' at revision {self.revision}' if self.revision else ''} ({self.folder})"
 
 
-def _state(path: Path) -> tuple[int, ...]:
-    """What changes with a file's content. The last one cannot be set by hand."""
+def _state(path: Path) -> State:
+    """The last of the numbers cannot be set by hand."""
     found = path.stat()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def find_checkpoint(name: str | Path, *, revision: str | None = None) -> Checkpoint:
