@@ -5,12 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pytest
 
 from lamina.extraction.batches import make_batches, padded_length
 from lamina.extraction.chunk import Chunk, make_chunk
 from lamina.extraction.extractor import Extractor
 from lamina.extraction.plan import make_plan
-from lamina.spec import Spec
+from lamina.spec import Overlap, Pool, Spec
 from lamina.text.source import rows_of
 
 
@@ -44,3 +45,21 @@ def test_batches_hold_round_numbers_of_one_length_within_the_budget(tiny: Extrac
 def test_a_text_larger_than_the_budget_is_a_batch(tiny: Extractor) -> None:
     made = list(make_batches(_chunk(tiny, ["a b c d", "a"]), batch_tokens=1, max_positions=64, packs=False))
     assert [batch.ids.shape for batch, _ in made] == [(1, 8), (1, 8)]
+
+
+@pytest.mark.parametrize(
+    ("pool", "overlap"),
+    [("mean", "centre"), ("mean", "mean"), ("max", "centre"), ("position", "mean"), ("idf", "mean"), ("last", "mean")],
+)
+def test_small_chunks_give_the_bits_of_one(
+    tiny: Extractor, monkeypatch: pytest.MonkeyPatch, pool: Pool, overlap: Overlap
+) -> None:
+    texts = [f"{'the river bank ' * (k * 7 % 40)}{k % 11}" for k in range(60)]
+    specs = {unit: Spec(unit=unit, pool=pool, overlap=overlap, layers="0,1") for unit in ("text", "word")}
+    whole = tiny.extract_views(texts, specs)
+    monkeypatch.setattr("lamina.extraction.regroup.MAX_TEXTS", 7)
+    parts = tiny.extract_views(texts, specs)
+    for unit in specs:
+        assert parts[unit].units.equals(whole[unit].units)
+        for name, matrix in whole[unit].columns.items():
+            np.testing.assert_array_equal(parts[unit].columns[name], matrix)

@@ -18,11 +18,11 @@ SCRIPT = """
 import json, os, sys
 from pathlib import Path
 import lamina
-from lamina.extraction import parts, regroup
+from lamina.extraction import regroup
 from lamina.jobs.local import run
 from lamina.text.source import Source
 
-regroup.MAX_TEXTS, regroup.RESULT_BYTES, parts.RESULT_BYTES = int(sys.argv[4]), int(sys.argv[5]), int(sys.argv[5])
+regroup.MAX_TEXTS, regroup.RESULT_BYTES = int(sys.argv[4]), int(sys.argv[5])
 page = os.sysconf("SC_PAGE_SIZE")
 seen = []
 def look(done):

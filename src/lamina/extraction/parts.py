@@ -13,7 +13,7 @@ import numpy as np
 
 from lamina.extraction.chunk import Chunk, ChunkView
 from lamina.extraction.plan import Plan
-from lamina.extraction.regroup import RESULT_BYTES
+from lamina.extraction.regroup import room
 from lamina.text.tokenizer import Int64
 from lamina.text.windows import Segments
 
@@ -23,14 +23,14 @@ Start = tuple[int, int]  # a text's number in the input, and how many of its row
 def parts_of(
     chunk: Chunk, plan: Plan, *, first_row: int, starts: Mapping[str, Start], batch_tokens: int
 ) -> Iterator[Chunk]:
-    """A chunk, whose first text is number `first_row`, in parts with vectors of at most RESULT_BYTES (or those of one
+    """A chunk, whose first text is number `first_row`, in parts with vectors of at most `room` (or those of one
     batch): mostly itself.
 
     starts  for a view by its name, where the rows begin that are wanted; those before are left out.
     """
     size = plan.number_bytes
-    room = max(RESULT_BYTES, batch_tokens * sum(size * _n_numbers(view) for view in chunk.views))
-    if not starts and sum(size * view.rows.size * _n_numbers(view) for view in chunk.views) <= room:
+    limit = max(room(plan), batch_tokens * sum(size * _n_numbers(view) for view in chunk.views))
+    if not starts and sum(size * view.rows.size * _n_numbers(view) for view in chunk.views) <= limit:
         yield chunk
         return
     names = [name for name, view in plan.views.items() for _ in view.pools]
@@ -39,7 +39,7 @@ def parts_of(
     n_bytes = sum(
         size * (view.rows.size - low) * _n_numbers(view) for view, (_, low) in zip(chunk.views, lows, strict=True)
     )
-    n_parts = max(1, -(-n_bytes // room))
+    n_parts = max(1, -(-n_bytes // limit))
     if n_parts == 1 and not any(text or low for text, low in lows):
         yield chunk
         return

@@ -54,6 +54,7 @@ class View:
 class Plan:
     """What to run: the views by name; the program has a reduction for each pool of each, in that order.
 
+    stored          whether the vectors end in datasets.
     n_types         segment numbers that the model knows; 0: it does not look at them.
     prompt          is put before each text.
     include_prompt  whether its tokens are pooled, and those before it.
@@ -66,6 +67,7 @@ class Plan:
     overlap: Overlap
     max_tokens: int
     stride: int | None
+    stored: bool = False
     n_types: int = 0
     prompt: str = ""
     include_prompt: bool = True
@@ -129,6 +131,7 @@ def make_plan(
         overlap=first.overlap,
         max_tokens=max_tokens,
         stride=first.stride,
+        stored=stored,
         n_types=arch.n_types,
         prompt=prompt,
         include_prompt=recipe is None or recipe.include_prompt,

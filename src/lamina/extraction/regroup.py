@@ -11,6 +11,7 @@ from lamina.text.source import Rows
 from lamina.text.text import as_text
 
 RESULT_BYTES = 256 << 20  # of vectors, at most, in one chunk (one text is never split)
+STORED_BYTES = 128 << 20  # the same where they are written while the next ones are computed: the last ones are not
 MORE = 4
 MAX_TEXTS = 8192
 MAX_CHARACTERS = 4_000_000
@@ -18,14 +19,14 @@ CHARACTERS_A_UNIT = {"word": 5, "token": 3, "sentence": 40, "span": 10}  # low e
 
 
 def regrouped(rows: Iterable[Rows], plan: Plan, *, batch_tokens: int) -> Iterator[Rows]:
-    """Regroup rows so that a chunk's vectors stay below RESULT_BYTES, and as large as that allows.
+    """Regroup rows so that a chunk's vectors stay below `room`, and as large as that allows.
 
     For an engine that asks for large batches they may take up to `MORE` times as much, until a batch is full of units.
     """
     n_layers = len(plan.program.layers)
     max_texts, max_characters = MAX_TEXTS, MAX_CHARACTERS
     for view in plan.views.values():
-        n_units = max(1, RESULT_BYTES // len(plan.views) // (plan.number_bytes * max(view.width, 64) * n_layers))
+        n_units = max(1, room(plan) // len(plan.views) // (plan.number_bytes * max(view.width, 64) * n_layers))
         n_units = max(n_units, min(batch_tokens, MORE * n_units))
         max_texts = min(max_texts, n_units)
         max_characters = min(max_characters, n_units * CHARACTERS_A_UNIT.get(view.spec.unit, MAX_CHARACTERS))
@@ -46,6 +47,11 @@ def regrouped(rows: Iterable[Rows], plan: Plan, *, batch_tokens: int) -> Iterato
         held.append(_slice(group, low, len(group.texts)))
     if n_texts:
         yield _joined(held)
+
+
+def room(plan: Plan) -> int:
+    """The bytes of vectors in one chunk."""
+    return min(RESULT_BYTES, STORED_BYTES) if plan.stored else RESULT_BYTES
 
 
 def skipped(rows: Iterable[Rows], n_texts: int) -> Iterator[Rows]:

@@ -26,7 +26,7 @@ from lamina.extraction.extractor import Extractor
 from lamina.extraction.idf import fit_idf
 from lamina.extraction.loading import load
 from lamina.extraction.plan import Plan, make_plan
-from lamina.extraction.regroup import RESULT_BYTES
+from lamina.extraction.regroup import STORED_BYTES
 from lamina.jobs.inputs import Texts, rows_in
 from lamina.jobs.survey import Survey, survey
 from lamina.model.inventory import n_parameters
@@ -233,7 +233,7 @@ def _held_bytes(tables: Sequence[Table]) -> int:
     """What is in memory of vectors: those of a chunk that is computed, with half as much beside them, of one that is
     written, and a shard's twice."""
     of_chunk = sum(4 * one.n_rows * one.width * one.n_columns for one in tables)
-    return round(2.5 * min(RESULT_BYTES, of_chunk) + 2 * sum(min(SHARD_BYTES, one.n_bytes) for one in tables))
+    return round(2.5 * min(STORED_BYTES, of_chunk) + 2 * sum(min(SHARD_BYTES, one.n_bytes) for one in tables))
 
 
 def _seconds(extractor: Extractor, asked: Plan, chunk: Chunk) -> float:
