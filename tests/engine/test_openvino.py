@@ -13,7 +13,7 @@ import pytest
 import lamina
 from lamina.engine import openvino
 from lamina.engine.batch import Batch, Program, Rows
-from lamina.engine.openvino import GRAPHS_KEPT, OpenVinoEngine
+from lamina.engine.openvino import GRAPHS_KEPT, OpenVinoEngine, batch_tokens_for, streams_for
 from lamina.engine.reference import ReferenceEngine
 from lamina.errors import EngineError
 from lamina.extraction.extractor import Extractor
@@ -202,10 +202,28 @@ def test_batches_computed_at_once_on_several_streams_have_the_same_bits_in_the_s
         results = ours.run(program, iter(batches))
         return [b"".join(layer.tobytes() for layer in layers) for (layers,) in results]
 
-    alone = computed()
-    monkeypatch.setattr("lamina.engine.openvino.STREAM_THREADS", 1)
+    side_by_side = computed()
     assert engine(parts, threads=2).streams == 2
-    assert computed() == alone
+    monkeypatch.setattr(openvino, "streams_for", lambda _: 1)
+    assert engine(parts, threads=2).streams == 1
+    assert computed() == side_by_side
+
+
+def test_streams_have_a_thread_each_until_there_are_eight() -> None:
+    threads = (0, 1, 2, 7, 8, 9, 16, 64, 96, 128)
+    assert [streams_for(n) for n in threads] == [1, 1, 2, 7, 8, 8, 8, 8, 12, 16]
+    assert [batch_tokens_for(n) for n in threads] == [1024] * 6 + [2048] * 4
+
+
+def test_fewer_batches_than_streams_have_a_graph_of_one_stream(parts: Parts) -> None:
+    ours, program = engine(parts, threads=2), Program((1,), ("sum",))
+    found: list[list[bytes]] = []
+    for n in (1, 2, 3):
+        found.append([layer.tobytes() for ((layer,),) in ours.run(program, (batch(seed) for seed in range(n)))])
+        assert list(ours._graphs) == [(program, 1)] if n < 2 else [(program, 1), (program, 2)]
+        for kept, streams in list(ours._graphs):
+            assert ours.compiled(kept, streams=streams).model.get_property("NUM_STREAMS") == streams
+    assert found[:2] == [found[2][:n] for n in (1, 2)]
 
 
 def test_a_batch_is_filled_up_to_a_round_number_unseen(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ UNITS = ("text", "sentence", "word", "token")
 @pytest.fixture
 def in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of about seven rows of two layers of 64 numbers."""
-    monkeypatch.setattr(parts_module, "room", lambda _: 7 * 2 * 64 * 4)
+    monkeypatch.setattr(parts_module, "room", lambda *_: 7 * 2 * 64 * 4)
 
 
 def _parts(model: Extractor, texts: list[Any], specs: dict[str, Spec], **how: Any) -> list[dict[str, Embeddings]]:
@@ -45,7 +45,7 @@ def test_parts_laid_end_to_end_are_the_whole(deep: Extractor, in_parts: None, un
     assert unit == "text" or len(found) > 1
     assert max(len(part) for part in found) <= 8
     with pytest.MonkeyPatch.context() as whole:
-        whole.setattr(parts_module, "room", lambda _: 1 << 30)
+        whole.setattr(parts_module, "room", lambda *_: 1 << 30)
         (expected,) = _parts(deep, TEXTS, specs)
     _same(concatenate(found), expected[""])
 
@@ -75,7 +75,7 @@ def test_what_begins_later_is_the_rest(
     deep: Extractor, monkeypatch: pytest.MonkeyPatch, unit: Any, small: bool
 ) -> None:
     if small:
-        monkeypatch.setattr(parts_module, "room", lambda _: 7 * 2 * 64 * 4)
+        monkeypatch.setattr(parts_module, "room", lambda *_: 7 * 2 * 64 * 4)
     specs = {"": Spec(layers="3,7", unit=unit)}
     whole = deep.extract(TEXTS, layers="3,7", unit=unit)
     ids = whole.units.column("text_id").to_numpy()

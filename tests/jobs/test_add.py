@@ -46,9 +46,9 @@ def computed(model: Extractor, monkeypatch: pytest.MonkeyPatch) -> list[tuple[in
     seen: list[tuple[int, ...]] = []
     real = type(model.engine).compiled
 
-    def compiled(self: object, program: Program) -> object:
+    def compiled(self: object, program: Program, **how: int) -> object:
         seen.append(program.layers)
-        return real(self, program)  # type: ignore[arg-type]
+        return real(self, program, **how)  # type: ignore[arg-type]
 
     monkeypatch.setattr(type(model.engine), "compiled", compiled)
     return seen

@@ -234,7 +234,7 @@ def test_a_text_longer_than_a_shard_is_gone_on_with_in_its_middle(tiny: Extracto
     run(Source(str(path)), tmp_path / "whole", tiny, specs, shard_bytes=1600)
     assert sum(shard.n_open > 0 for shard in read_manifest(tmp_path / "whole").shards) > 4
     with pytest.MonkeyPatch.context() as small:
-        small.setattr("lamina.extraction.parts.room", lambda _: 64 * 4 * 100)
+        small.setattr("lamina.extraction.parts.room", lambda *_: 64 * 4 * 100)
 
         def stop(_: Done) -> None:
             if len(list(tmp_path.glob("d/shards/*"))) == 3:

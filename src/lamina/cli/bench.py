@@ -30,7 +30,7 @@ def command(
 
     from lamina.cli.compose import print_json
     from lamina.engine.limit import matmul_rate
-    from lamina.engine.openvino import OpenVinoEngine, native_precisions
+    from lamina.engine.openvino import native_precisions
     from lamina.engine.threads import available_threads
     from lamina.extraction.loading import load
     from lamina.extraction.precision import measure, text_batches
@@ -42,7 +42,7 @@ def command(
     extractors = {p: load(model, engine="openvino", precision=p, threads=threads, revision=revision) for p in natives}
     loaded = extractors["float32"]
     batches = text_batches(
-        _texts(file, text, texts), loaded.architecture, loaded.tokenizer, batch_tokens=OpenVinoEngine.batch_tokens
+        _texts(file, text, texts), loaded.architecture, loaded.tokenizer, batch_tokens=loaded.engine.batch_tokens
     )
     costs = measure([one.engine for one in extractors.values()], loaded.architecture, batches)
     lengths = [int(length) for batch in batches for length in batch.lengths]

@@ -56,11 +56,11 @@ class Cost:
 def cost_of(original: Draft, smaller: Draft, tokenizer: Tokenizer, texts: Sequence[str]) -> Cost:
     """Compare a model with the one that it was made of, on texts. Raises SpecError where they hold no token."""
     arch, n = original.architecture, smaller.architecture.n_layers
-    batches = text_batches(texts, arch, tokenizer, batch_tokens=OpenVinoEngine.batch_tokens)
+    whole, new = _engine(original, arch), _engine(smaller, smaller.architecture)
+    batches = text_batches(texts, arch, tokenizer, batch_tokens=whole.batch_tokens)
     n_tokens = sum(int(batch.lengths.sum()) for batch in batches)
     if not n_tokens:
         raise SpecError("the sample's texts hold no token that this model knows, so nothing can be measured on them")
-    whole, new = _engine(original, arch), _engine(smaller, smaller.architecture)
     cut = whole if n == arch.n_layers else _engine(original, replace(arch, layers=arch.layers[:n]))
     expected, found = (timed(engine, n, batches)[0] for engine in (cut, new))
     cosines = [cosines_of(a, b) for a, b in zip(found, expected, strict=True)]

@@ -11,7 +11,7 @@ from collections import OrderedDict, deque
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,9 @@ from lamina.model.weights import Weights
 GRAPHS_KEPT = 4  # each holds the weights once more, packed for the machine
 FINE_TOKENS = 64  # where a CPU multiplies in tiles: attention takes 60 % longer for odd multiples of 8 (docs/log.md)
 HEARD = 100  # milliseconds between two moments in which Python can hear a signal while a batch is computed
-STREAM_THREADS = 8  # that compute one batch; more would wait for one another at each of its small operations
+STREAM_THREADS = 8  # at most, that compute one batch: they wait for one another at each of its small operations
+STREAMS = 8  # before the threads of each become more: every one has a batch in memory, and the last ones end apart
+STREAM_TOKENS = 1024  # of a batch for each thread of its stream, for two threads at most (docs/log.md)
 
 # precision -> what the CPU must be able to do, as OpenVINO calls it
 NEEDS: dict[Precision, str] = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16", "int8": "INT8"}
@@ -66,10 +68,13 @@ class Compiled:
 
 
 class OpenVinoEngine:
-    """Compiles a graph for each program, keeps the last few; computes a batch on each stream while one more waits."""
+    """Compiles a graph for each program, keeps the last few; computes a batch on each stream while one more waits.
+
+    A stream has one thread, or several where there are many. Fewer batches than streams are computed one by one on all
+    threads, by a graph of its own.
+    """
 
     name = "openvino"
-    batch_tokens = 2048  # on two cores, 1,000 to 4,000 ran at the same rate within the noise
     packs = False
     libraries: tuple[str, ...] = ("openvino",)
 
@@ -95,13 +100,14 @@ class OpenVinoEngine:
         self.precision: Precision = precision
         self.faster: Precision | None = "bfloat16" if "bfloat16" in native and precision == "float32" else None
         self.threads = threads
-        self.streams = max(1, threads // STREAM_THREADS)  # batches computed at once, each on threads near one another
+        self.streams = streams_for(threads)  # batches computed at once, each on threads near one another
+        self.batch_tokens = batch_tokens_for(threads)
         # What is not multiplied in 8 bits is computed in bfloat16 where that is native, as it costs no more exactness.
         self._type = TYPES[precision if precision != "int8" else "bfloat16" if "bfloat16" in native else "float32"]
         self.fine_tokens = FINE_TOKENS if precision in ("bfloat16", "int8") and has_tiles() else None
         self._arch, self._weights, self._calibration = arch, weights, calibration
         self.calibration_sha256 = calibration.sha256 if calibration else None
-        self._graphs: OrderedDict[Program | int, Compiled] = OrderedDict()
+        self._graphs: OrderedDict[tuple[Program | int, int], Compiled] = OrderedDict()
 
     @property
     def cpu(self) -> str:
@@ -109,11 +115,14 @@ class OpenVinoEngine:
         return str(self._core.get_property("CPU", "FULL_DEVICE_NAME"))
 
     def run(self, program: Program, batches: Iterable[Batch]) -> Generator[Reduced]:
-        graph = self.compiled(program)
+        batches = iter(batches)
+        begun = list(islice(batches, self.streams))
+        streams = self.streams if len(begun) == self.streams else 1  # all threads for each of a few
+        graph = self.compiled(program, streams=streams)
         at_work: deque[tuple[Any, Inputs]] = deque()
         try:
-            for batch in batches:
-                if len(at_work) > self.streams:  # one more than are computed: its batch waits ready
+            for batch in chain(begun, batches):
+                if len(at_work) > streams:  # one more than are computed: its batch waits ready
                     yield _result(at_work[0][0], program)
                     graph.idle.append(at_work.popleft()[0])
                 request, inputs = graph.request(), _inputs(batch, program)
@@ -136,9 +145,10 @@ class OpenVinoEngine:
         graph.idle.append(request)
         return weights
 
-    def compiled(self, program: Program | int) -> Compiled:
+    def compiled(self, program: Program | int, *, streams: int = 1) -> Compiled:
         """The compiled graph of a program, or of the attention weights up to a layer, from those kept or anew."""
-        if program not in self._graphs:
+        key = program, streams
+        if key not in self._graphs:
             parts, rounded = (self._arch, self._weights), self._calibration
             if isinstance(program, Program):
                 model = build(*parts, program, calibration=rounded)
@@ -147,20 +157,30 @@ class OpenVinoEngine:
             config = {
                 "INFERENCE_PRECISION_HINT": self._type,
                 "INFERENCE_NUM_THREADS": self.threads,
-                "NUM_STREAMS": self.streams,
+                "NUM_STREAMS": streams,
             }
             compiled = self._core.compile_model(model, "CPU", config)
             taken = compiled.get_property("INFERENCE_PRECISION_HINT")
             if taken != self._type:
                 raise EngineError(f"OpenVINO took {taken} where {self._type} was asked for, on {self.cpu}")
             requests = deque(
-                compiled.create_infer_request() for _ in range(self.streams + 1)
+                compiled.create_infer_request() for _ in range(streams + 1)
             )  # later it would wait for one at work
-            self._graphs[program] = Compiled(compiled, requests)
-        self._graphs.move_to_end(program)
+            self._graphs[key] = Compiled(compiled, requests)
+        self._graphs.move_to_end(key)
         while len(self._graphs) > GRAPHS_KEPT:
             self._graphs.popitem(last=False)
-        return self._graphs[program]
+        return self._graphs[key]
+
+
+def streams_for(threads: int) -> int:
+    """How many batches so many threads compute at once."""
+    return max(1, min(threads, max(STREAMS, threads // STREAM_THREADS)))
+
+
+def batch_tokens_for(threads: int) -> int:
+    """How many tokens a batch should hold."""
+    return STREAM_TOKENS * min(2, max(1, threads) // streams_for(threads))
 
 
 def native_precisions(core: ov.Core) -> tuple[Precision, ...]:

@@ -117,7 +117,7 @@ def _fastest(model: Model, threads: int) -> Precision:
 
     import openvino as ov
 
-    from lamina.engine.openvino import OpenVinoEngine, native_precisions
+    from lamina.engine.openvino import batch_tokens_for, native_precisions
 
     core = ov.Core()
     natives = native_precisions(core)
@@ -125,7 +125,8 @@ def _fastest(model: Model, threads: int) -> Precision:
         return "float32"
 
     def found() -> bytes:
-        batches = text_batches(sample(), model.architecture, model.tokenizer, batch_tokens=OpenVinoEngine.batch_tokens)
+        n_tokens = batch_tokens_for(threads)
+        batches = text_batches(sample(), model.architecture, model.tokenizer, batch_tokens=n_tokens)
         chosen = fastest(natives, lambda p: _openvino(model, p, threads), model.architecture, batches)
         return json.dumps({"precision": chosen}).encode()
 

@@ -29,7 +29,7 @@ def parts_of(
     starts  for a view by its name, where the rows begin that are wanted; those before are left out.
     """
     size = plan.number_bytes
-    limit = max(room(plan), batch_tokens * sum(size * _n_numbers(view) for view in chunk.views))
+    limit = max(room(plan, batch_tokens), batch_tokens * sum(size * _n_numbers(view) for view in chunk.views))
     if not starts and sum(size * view.rows.size * _n_numbers(view) for view in chunk.views) <= limit:
         yield chunk
         return

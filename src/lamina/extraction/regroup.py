@@ -11,7 +11,8 @@ from lamina.text.source import Rows
 from lamina.text.text import as_text
 
 RESULT_BYTES = 256 << 20  # of vectors, at most, in one chunk (one text is never split)
-STORED_BYTES = 128 << 20  # the same where they are written while the next ones are computed: the last ones are not
+STORED_BYTES = 128 << 20  # the same where they are written while the next are computed: the last are not (docs/log.md)
+STORED_BATCHES = 8  # but room for so many, as batches of few texts take longer
 MORE = 4
 MAX_TEXTS = 8192
 MAX_CHARACTERS = 4_000_000
@@ -25,8 +26,9 @@ def regrouped(rows: Iterable[Rows], plan: Plan, *, batch_tokens: int) -> Iterato
     """
     n_layers = len(plan.program.layers)
     max_texts, max_characters = MAX_TEXTS, MAX_CHARACTERS
+    of_view = room(plan, batch_tokens) // len(plan.views)
     for view in plan.views.values():
-        n_units = max(1, room(plan) // len(plan.views) // (plan.number_bytes * max(view.width, 64) * n_layers))
+        n_units = max(1, of_view // (plan.number_bytes * max(view.width, 64) * n_layers))
         n_units = max(n_units, min(batch_tokens, MORE * n_units))
         max_texts = min(max_texts, n_units)
         max_characters = min(max_characters, n_units * CHARACTERS_A_UNIT.get(view.spec.unit, MAX_CHARACTERS))
@@ -49,9 +51,12 @@ def regrouped(rows: Iterable[Rows], plan: Plan, *, batch_tokens: int) -> Iterato
         yield _joined(held)
 
 
-def room(plan: Plan) -> int:
+def room(plan: Plan, batch_tokens: int) -> int:
     """The bytes of vectors in one chunk."""
-    return min(RESULT_BYTES, STORED_BYTES) if plan.stored else RESULT_BYTES
+    if not plan.stored:
+        return RESULT_BYTES
+    of_token = sum(plan.number_bytes * max(view.width, 64) * len(view.layers) for view in plan.views.values())
+    return min(RESULT_BYTES, max(STORED_BYTES, STORED_BATCHES * batch_tokens * of_token))
 
 
 def skipped(rows: Iterable[Rows], n_texts: int) -> Iterator[Rows]:

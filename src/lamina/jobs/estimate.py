@@ -26,7 +26,7 @@ from lamina.extraction.extractor import Extractor
 from lamina.extraction.idf import fit_idf
 from lamina.extraction.loading import load
 from lamina.extraction.plan import Plan, make_plan
-from lamina.extraction.regroup import STORED_BYTES
+from lamina.extraction.regroup import room
 from lamina.jobs.inputs import Texts, rows_in
 from lamina.jobs.survey import Survey, survey
 from lamina.model.inventory import n_parameters
@@ -147,6 +147,7 @@ def estimate(found: Survey, extractor: Extractor, specs: Mapping[str, Spec], *, 
     tables = tuple(_table(name, asked, chunk, found) for name in specs)
     rows_a_unit = _rows_a_unit(found, extractor, specs)
     weights = 4 * n_parameters(extractor.architecture)
+    of_chunk = room(extractor.plan(specs, stored=True), extractor.engine.batch_tokens)
     scale = found.n_characters / max(1, found.sampled_characters)
     return Estimate(
         n_texts=found.n_texts,
@@ -157,7 +158,7 @@ def estimate(found: Survey, extractor: Extractor, specs: Mapping[str, Spec], *, 
         tables=tables,
         rows_a_unit=rows_a_unit,
         seconds=scale * _seconds(extractor, asked, chunk) if timed else None,
-        memory=round(BASE_BYTES + 2 * weights + _held_bytes(tables) + BYTES_A_CHARACTER * found.longest),
+        memory=round(BASE_BYTES + 2 * weights + _held_bytes(tables, of_chunk) + BYTES_A_CHARACTER * found.longest),
     )
 
 
@@ -229,11 +230,11 @@ def _of_all(units: pa.Table, found: Survey) -> int:
     return max(0, round(float(of_text * found.n_texts + of_character * found.n_characters)))
 
 
-def _held_bytes(tables: Sequence[Table]) -> int:
-    """What is in memory of vectors: those of a chunk that is computed, with half as much beside them, of one that is
-    written, and a shard's twice."""
+def _held_bytes(tables: Sequence[Table], of_one: int) -> int:
+    """What is in memory of vectors: those of a chunk that is computed (`of_one` bytes at most), with half as much
+    beside them, of one that is written, and a shard's twice."""
     of_chunk = sum(4 * one.n_rows * one.width * one.n_columns for one in tables)
-    return round(2.5 * min(STORED_BYTES, of_chunk) + 2 * sum(min(SHARD_BYTES, one.n_bytes) for one in tables))
+    return round(2.5 * min(of_one, of_chunk) + 2 * sum(min(SHARD_BYTES, one.n_bytes) for one in tables))
 
 
 def _seconds(extractor: Extractor, asked: Plan, chunk: Chunk) -> float:
