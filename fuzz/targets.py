@@ -177,15 +177,16 @@ def _read(source: Source) -> None:
         marked = [_sound(rows) for rows in source.rows(on_error="mark")]
     if stopped is not None:
         assert marked == stopped
-        assert not any(isinstance(text, Unreadable) for texts, _ in stopped for text in texts)
+        assert not any(isinstance(text, Unreadable) for texts, *_ in stopped for text in texts)
 
 
-def _sound(rows: Rows) -> tuple[list[Any], Any]:
+def _sound(rows: Rows) -> tuple[list[Any], Any, str]:
+    """What rows hold, to be compared: a number that is none is equal to itself here."""
     assert not rows.columns.num_columns or rows.columns.num_rows == len(rows.texts)
     rows.columns.validate(full=True)
     taken = rows.columns.take(list(range(len(rows.texts)))) if rows.columns.num_columns else rows.columns
     samples.parquet(taken)  # what travels along can be written
-    return rows.texts, rows.columns
+    return rows.texts, rows.columns.schema, repr(rows.columns.to_pylist())
 
 
 def _check_tokens(tokens: Tokens, text: str | Text, n_ids: int) -> None:
