@@ -43,6 +43,8 @@ def main() -> None:
 def chart(documents: list[dict[str, Any]]) -> Any:
     """A panel for each document; the spread over the rounds as a thin line."""
     alt = altair_module()
+    present = {row["name"] for document in documents for row in document["rows"]}
+    shown = [said for name, said in NAMES.items() if name in present]  # in every panel, so that rows stay rows
     panels = []
     for k, document in enumerate(documents):
         values = [
@@ -52,7 +54,13 @@ def chart(documents: list[dict[str, Any]]) -> Any:
             for spread in [{key: row[key] for key in ("ratio", "low", "high")}]
         ]
         base = alt.Chart(alt.Data(values=values)).encode(
-            y=alt.Y("name:N", sort=list(NAMES.values()), title=None, axis=alt.Axis(labels=k == 0, labelLimit=400)),
+            y=alt.Y(
+                "name:N",
+                sort=shown,
+                scale=alt.Scale(domain=shown),
+                title=None,
+                axis=alt.Axis(labels=k == 0, labelLimit=400),
+            ),
         )
         colour = alt.Color(
             "whose:N", scale=alt.Scale(domain=["Lamina", "peers"], range=[COLOURS[0], COLOURS[6]]), legend=None
