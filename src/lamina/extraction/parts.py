@@ -29,15 +29,15 @@ def parts_of(
     starts  for a view by its name, where the rows begin that are wanted; those before are left out.
     """
     size = plan.number_bytes
-    limit = max(room(plan, batch_tokens), batch_tokens * sum(size * _n_numbers(view) for view in chunk.views))
-    if not starts and sum(size * view.rows.size * _n_numbers(view) for view in chunk.views) <= limit:
+    limit = max(room(plan, batch_tokens), batch_tokens * sum(size * view.view.n_numbers for view in chunk.views))
+    if not starts and sum(size * view.rows.size * view.view.n_numbers for view in chunk.views) <= limit:
         yield chunk
         return
     names = [name for name, view in plan.views.items() for _ in view.pools]
     ends = [_ends(view, chunk.n_texts, first_row) for view in chunk.views]
     lows = [_low(starts.get(name, (0, 0)), of_view, first_row) for name, of_view in zip(names, ends, strict=True)]
     n_bytes = sum(
-        size * (view.rows.size - low) * _n_numbers(view) for view, (_, low) in zip(chunk.views, lows, strict=True)
+        size * (view.rows.size - low) * view.view.n_numbers for view, (_, low) in zip(chunk.views, lows, strict=True)
     )
     n_parts = max(1, -(-n_bytes // limit))
     if n_parts == 1 and not any(text or low for text, low in lows):
@@ -65,11 +65,6 @@ def _low(start: Start, ends: Int64, first_row: int) -> tuple[int, int]:
     text = min(max(0, start[0] - first_row), ends.size)
     before = int(ends[text - 1]) if text else 0
     return text, before + (start[1] if start[0] - first_row == text < ends.size else 0)
-
-
-def _n_numbers(view: ChunkView) -> int:
-    """Of one row, in all its layers."""
-    return max(view.view.width, 64) * len(view.view.layers)
 
 
 def _between(view: ChunkView, low: int, high: int, *, n_texts: int) -> ChunkView:

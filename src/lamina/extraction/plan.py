@@ -5,7 +5,7 @@ Several Specs make one plan, a `View` each: one forward pass, many tables.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lamina.engine.batch import Program, Reduction
@@ -48,6 +48,11 @@ class View:
     width: int
     pools: tuple[Pool, ...]
     recipe: SentenceRecipe | None = None
+
+    @property
+    def n_numbers(self) -> int:
+        """Of one row, in all its layers; what stands beside narrow ones takes room, too."""
+        return max(self.width, 64) * len(self.layers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +105,7 @@ def make_plan(
         raise SpecError("nothing is asked for: give at least one Spec")
     specs = {name: resolved(spec, recipe, arch) for name, spec in specs.items()}
     first = next(iter(specs.values()))
-    for name in SHARED:
-        said = {str(getattr(spec, name)) for spec in specs.values()}
-        if len(said) > 1:
-            cuts = any(spec.pool == "model" for spec in specs.values())
-            raise SpecError(
-                f"what is made in one pass must agree on {name}, which is said to be {' and '.join(sorted(said))}"
-                + ("; pool 'model' cuts long texts, so say long and max_tokens for the others too" if cuts else "")
-            )
+    _check_shared(list(specs.values()))
     views = {name: _view(spec, arch, template, recipe) for name, spec in specs.items()}
     n_special = template.prefix + template.suffix
     max_tokens = arch.max_tokens if first.max_tokens is None else first.max_tokens
@@ -137,6 +135,18 @@ def make_plan(
         include_prompt=recipe is None or recipe.include_prompt,
         lowercase=lowercase,
     )
+
+
+def _check_shared(specs: Sequence[Spec]) -> None:
+    """Raise SpecError where the tables of one pass ask for windows of different kinds."""
+    for name in SHARED:
+        said = {str(getattr(spec, name)) for spec in specs}
+        if len(said) > 1:
+            cuts = any(spec.pool == "model" for spec in specs)
+            raise SpecError(
+                f"what is made in one pass must agree on {name}, which is said to be {' and '.join(sorted(said))}"
+                + ("; pool 'model' cuts long texts, so say long and max_tokens for the others too" if cuts else "")
+            )
 
 
 def resolved(spec: Spec, recipe: SentenceRecipe | None, arch: Architecture) -> Spec:

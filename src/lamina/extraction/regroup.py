@@ -55,8 +55,8 @@ def room(plan: Plan, batch_tokens: int) -> int:
     """The bytes of vectors in one chunk."""
     if not plan.stored:
         return RESULT_BYTES
-    of_token = sum(plan.number_bytes * max(view.width, 64) * len(view.layers) for view in plan.views.values())
-    return min(RESULT_BYTES, max(STORED_BYTES, STORED_BATCHES * batch_tokens * of_token))
+    of_row = plan.number_bytes * sum(view.n_numbers for view in plan.views.values())
+    return min(RESULT_BYTES, max(STORED_BYTES, STORED_BATCHES * batch_tokens * of_row))
 
 
 def skipped(rows: Iterable[Rows], n_texts: int) -> Iterator[Rows]:
