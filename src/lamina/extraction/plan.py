@@ -38,7 +38,8 @@ class View:
     layers   the layers asked for, in the order asked for.
     weights  for each of them, where they are combined by weights.
     width    D of each result column.
-    pools    how a unit's tokens become a vector; several, of the pool `model` only, are laid side by side.
+    pools    how a unit's tokens become a vector; several, of the pool `model` only, are laid side by side. Of a single
+             token it is that token's, whichever pool was asked for.
     recipe   where the pool is `model`: what is done to that vector.
     """
 
@@ -180,8 +181,7 @@ def resolved(spec: Spec, recipe: SentenceRecipe | None, arch: Architecture) -> S
 def _is_plain(spec: Spec) -> bool:
     """Whether float16 is stored just as an engine gives it: each vector that of one token, and nothing done to it."""
     said = (spec.unit, spec.dtype, spec.combine, spec.overlap, spec.dims, spec.normalize)
-    plain = ("token", "float16", "none", "centre", None, False)
-    return said == plain and spec.pool in ("mean", "max", "sum", "first", "last")
+    return said == ("token", "float16", "none", "centre", None, False)
 
 
 def _reading(views: Mapping[str, View]) -> tuple[str, bool]:
@@ -213,7 +213,8 @@ def _view(spec: Spec, arch: Architecture, template: Template, recipe: SentenceRe
         width = recipe.width
     if spec.dims is not None and spec.dims > width:
         raise SpecError(f"dims is {spec.dims:,}, but a vector has {width:,} numbers")
-    return View(spec, layers, weights, spec.dims or width, recipe.pools if recipe else (spec.pool,), recipe)
+    pools: tuple[Pool, ...] = recipe.pools if recipe else ("mean" if spec.unit == "token" else spec.pool,)
+    return View(spec, layers, weights, spec.dims or width, pools, recipe)
 
 
 def _reduction(pool: Pool, spec: Spec) -> Reduction:
