@@ -7,8 +7,8 @@
 What is measured: tokens a second (padding not counted) over the same real texts, cut at the same length (`--max-tokens
 0`: at what the model takes; Lamina then reads longer texts whole), on the same weights. Each contestant is warmed up by
 a whole run, and then all take turns, round after round, so that a noisy machine hits all alike. What is compared are
-ratios within a round: their median and spread. `base` is a BERT-base of seeded random weights: speed does not depend on
-their values.
+ratios within a round, to the first contestant's time: their median and spread. `base` is a BERT-base of seeded random
+weights: speed does not depend on their values.
 
 The peers are described in peers.py and run in the environment of `--peers`. Lamina, at each precision that this machine
 has natively, from the same strings to arrays; `file` is the whole job from the file to a dataset on disk, and `tokens`
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--file", type=Path, default=DATA / "throughput" / "english_20k.jsonl")
     parser.add_argument("--max-tokens", type=int, default=256)
     parser.add_argument("--peers", default=sys.executable, help="the Python of the peers' environment")
-    parser.add_argument("--only", type=lambda names: names.split(","), help="these contestants, and the first of all")
+    parser.add_argument("--only", type=lambda names: names.split(","), help="these contestants alone")
     parser.add_argument("--save", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -130,7 +130,7 @@ class Bench:
                     lambda model=model, form=form: self._job(model, unit="token", format=form, **cut)
                 )
         only = self.arguments.only
-        return found if only is None else {name: one for name, one in found.items() if name in ("loop", *only)}
+        return found if only is None else {name: one for name, one in found.items() if name in only}
 
     def _job(self, model: lamina.Extractor, format: str | None = None, **options: Any) -> None:
         more = {"store": format} if format else {}
@@ -233,8 +233,9 @@ def timed(run: Callable[[], object]) -> Callable[[], float]:
 def say(document: dict[str, Any]) -> None:
     hardware = document["hardware"]
     print(f"{document['model']}: {document['texts']} texts, {document['tokens']:,} tokens; {hardware['cpu']}")
-    print(f"{hardware['threads']} threads; one large product: {hardware['matmul_gflops']} GFLOP/s\n")
-    print(f"{'':<28}{'tokens/s':>10}{'× ' + document['against']:>12}{'spread':>16}{'share':>8}")
+    print(f"{hardware['threads']} threads; one large product: {hardware['matmul_gflops']} GFLOP/s")
+    print(f"ratio: to {document['against']}; share: of one large product\n")
+    print(f"{'':<28}{'tokens/s':>10}{'ratio':>12}{'spread':>16}{'share':>8}")
     for row in document["rows"]:
         spread, share = f"{row['low']:.2f} to {row['high']:.2f}", f"{row['share']:.0%}" if "share" in row else ""
         print(f"{row['name']:<28}{row['tokens_per_second']:>10,}{row['ratio']:>12.2f}{spread:>16}{share:>8}")
