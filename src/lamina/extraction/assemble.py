@@ -18,6 +18,7 @@ from lamina.engine.batch import Reduced
 from lamina.extraction.chunk import Chunk, ChunkView
 from lamina.extraction.dense import apply_dense
 from lamina.extraction.plan import Plan, View
+from lamina.extraction.weighting import is_consecutive
 from lamina.model.sentence import Dense, Normalize
 from lamina.text.tokenizer import Int64
 
@@ -47,15 +48,16 @@ class Assembly:
 
     def put(self, segments: tuple[Int64, ...], reduced: Reduced) -> None:
         """Take the reduced layers of a batch, for each view in the program's order, for the segments given."""
-        for layout, parts, of_view, layers in zip(self.layouts, self.parts, segments, reduced, strict=True):
-            places = of_view if layout.places is None else layout.places[of_view]
-            for number, rows in zip(self.plan.program.layers, layers, strict=True):
-                if number in layout.view.view.layers:
-                    if number not in parts:
-                        parts[number] = np.empty((layout.n_places, rows.shape[1]), self._dtype)
-                    with np.errstate(over="ignore"):  # infinite then, which is refused where it is stored
+        held = zip(self.layouts, self.parts, segments, reduced, strict=True)
+        with np.errstate(over="ignore"):  # infinite then, which is refused where it is stored
+            for layout, parts, of_view, layers in held:
+                places = of_view if layout.places is None else layout.places[of_view]
+                for number, rows in zip(self.plan.program.layers, layers, strict=True):
+                    if number in layout.view.view.layers:
+                        if number not in parts:
+                            parts[number] = np.empty((layout.n_places, rows.shape[1]), self._dtype)
                         parts[number][places] = rows
-            self.n_missing -= of_view.size
+                self.n_missing -= of_view.size
 
     def embeddings(self, width: int) -> tuple[Embeddings, ...]:
         """For each view, the chunk's units and vectors in the order of the input. `width`: D of a layer."""
@@ -76,6 +78,7 @@ class Layout:
     starts    where the segments of each unit that has some begin in that order; None: each is a unit.
     present   [up to U]; the units that have segments; None: all.
     copies    [C]; places of the result that show what another place shows, `copied` [C].
+    rows      [U']; the unit that each row of the result shows; None: they lie as the result has them.
     """
 
     view: ChunkView
@@ -86,6 +89,7 @@ class Layout:
     present: Int64 | None = None
     copies: Int64 | None = None
     copied: Int64 | None = None
+    rows: Int64 | None = None
 
     def units(self, parts: Array | None, width: int) -> Array:
         """A layer's rows of units [U, D], or of the result [U', D] where they lie so already; NaN without tokens."""
@@ -110,24 +114,19 @@ class Layout:
 def layout_of(view: ChunkView) -> Layout:
     """How the vectors of a view are laid out: where they can, they go to where the result has them."""
     unit, n_units = view.segments.unit, view.n_units
-    steps = np.diff(unit)
-    if unit.size == n_units and (steps == 1).all():
-        if _once_in_order(view) or view.view.recipe is not None:  # what a recipe does is done once for each unit
-            return Layout(view, n_units)
+    rows = None if view.rows.size == n_units and is_consecutive(view.rows) else view.rows
+    if unit.size == n_units and is_consecutive(unit):
+        if rows is None or view.view.recipe is not None:  # what a recipe does is done once for each unit
+            return Layout(view, n_units, rows=rows)
         first = np.unique(view.rows, return_index=True)[1]
         copies = np.delete(np.arange(view.rows.size), first)
         return Layout(view, view.rows.size, places=first, copies=copies, copied=first[view.rows[copies]])
-    order = np.argsort(unit, kind="stable") if (steps < 0).any() else None
+    order = np.argsort(unit, kind="stable") if (unit[1:] < unit[:-1]).any() else None
     present, starts = np.unique(unit if order is None else unit[order], return_index=True)
     return Layout(
-        view, unit.size, order=order,
+        view, unit.size, order=order, rows=rows,
         starts=starts if present.size < unit.size else None, present=present if present.size < n_units else None,
     )  # fmt: skip
-
-
-def _once_in_order(view: ChunkView) -> bool:
-    """Whether the rows of the result are the units."""
-    return view.rows.size == view.n_units and bool((np.diff(view.rows) == 1).all())
 
 
 def _columns(view: ChunkView, pools: Sequence[tuple[Layout, dict[int, Array]]], width: int) -> dict[str, Array]:
@@ -144,8 +143,8 @@ def _columns(view: ChunkView, pools: Sequence[tuple[Layout, dict[int, Array]]], 
         columns = {name: np.ascontiguousarray(matrix[:, : spec.dims]) for name, matrix in columns.items()}
     if spec.normalize:
         columns = {name: unit_length(matrix) for name, matrix in columns.items()}
-    if pools[0][0].places is None and not _once_in_order(view):
-        columns = {name: matrix[view.rows] for name, matrix in columns.items()}
+    if (rows := pools[0][0].rows) is not None:
+        columns = {name: matrix[rows] for name, matrix in columns.items()}
     return columns
 
 

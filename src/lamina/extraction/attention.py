@@ -167,7 +167,7 @@ def head_numbers(heads: int | Iterable[int] | None, arch: Architecture) -> list[
 
 def check_one_window(tokens: Tokens, max_tokens: int) -> None:
     """Raise TextError for the first text that does not fit one window."""
-    counts = np.diff(tokens.bounds)
+    counts = tokens.sizes
     too_long = np.flatnonzero(counts > max_tokens)
     if too_long.size:
         text = int(too_long[0])

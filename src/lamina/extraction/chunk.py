@@ -18,7 +18,7 @@ from lamina.errors import TextError
 from lamina.extraction.idf import Idf
 from lamina.extraction.plan import Plan, View
 from lamina.extraction.table import units_table, with_columns, with_errors
-from lamina.extraction.weighting import divisors, ragged, token_weights
+from lamina.extraction.weighting import divisors, is_consecutive, ragged, token_weights
 from lamina.spec import Pool
 from lamina.text.prompt import encode_after, n_before
 from lamina.text.source import Item, Rows
@@ -148,7 +148,7 @@ def _tokens_and_units(texts: list[Text], plan: Plan, tokenizer: Tokenizer) -> tu
     if plan.long == "error":
         check_lengths(tokens, max_tokens=plan.max_tokens)
     units = [make_units(view.spec.unit, texts, tokens) for view in plan.views.values()]
-    if plan.long == "truncate" and (np.diff(tokens.bounds) > plan.max_tokens).any():
+    if plan.long == "truncate" and (tokens.sizes > plan.max_tokens).any():
         check_room(tokens, plan.max_tokens)
         keep = kept_tokens(tokens, plan.max_tokens)
         tokens, units = cut(tokens, keep), [of_view.kept(keep) for of_view in units]
@@ -182,7 +182,7 @@ def _chunk_view(
     rows = ragged(unit_bounds[read.which], of_unit[read.which])
     row_text = np.repeat(np.arange(read.which.size), of_unit[read.which])  # of each result row, the input's text
     table = units_table(spec.unit, read.texts, tokens, units, segments, read.tokenizer)
-    if rows.size != len(units) or (np.diff(rows) != 1).any():
+    if rows.size != len(units) or not is_consecutive(rows):
         table = table.take(numbers(rows, pa.int64()))
     table = table.set_column(0, "text_id", numbers(read.first_row + row_text, pa.int64()))
     table = with_errors(table, row_text, read.faults)

@@ -58,6 +58,11 @@ def ragged(starts: Int64, counts: Int64) -> Int64:
     return np.arange(total) + np.repeat(starts - ends + counts, counts)
 
 
+def is_consecutive(numbers: Int64) -> bool:
+    """Whether each number is the one after that before it."""
+    return bool((numbers[1:] - numbers[:-1] == 1).all())
+
+
 def _triangle(n: Int64) -> Int64:
     """1 + 2 + … + n."""
     return n * (n + 1) // 2

@@ -103,7 +103,7 @@ def kept_tokens(tokens: Tokens, max_tokens: int) -> Bool:
     that windows would move over, and all special ones."""
     text = tokens.text_index
     place = np.arange(tokens.ids.size) - tokens.bounds[text]
-    count = np.diff(tokens.bounds)[text]
+    count = tokens.sizes[text]
     return (place < max_tokens - tokens.n_suffix) | (place >= count - tokens.n_suffix)
 
 

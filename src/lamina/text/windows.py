@@ -61,7 +61,7 @@ def make_windows(tokens: Tokens, *, max_tokens: int, stride: int | None, overlap
     low, counts = tokens.bounds[:-1], tokens.counts
     room = max_tokens - tokens.fixed - tokens.n_suffix  # [N]
     if not (counts > room).any():
-        return Windows(np.arange(counts.size), low, np.diff(tokens.bounds), low, tokens.bounds[1:])
+        return Windows(np.arange(counts.size), low, tokens.sizes, low, tokens.bounds[1:])
     check_room(tokens, max_tokens)
     step = np.maximum(1, room * 3 // 4 if stride is None else np.minimum(stride, room))
     n_windows = np.where(counts > room, 1 + -(-(counts - room) // step), 1)
@@ -126,7 +126,7 @@ def n_taken(tokens: Tokens, windows: Windows) -> Int64:
 
 def check_lengths(tokens: Tokens, *, max_tokens: int) -> None:
     """Raise TextError for the texts that are longer than `max_tokens` tokens, special ones included."""
-    counts = np.diff(tokens.bounds)
+    counts = tokens.sizes
     too_long = np.flatnonzero(counts > max_tokens).tolist()
     advice = "long='window' reads it whole, long='truncate' cuts it"
     if too_long:
