@@ -70,6 +70,16 @@ def test_idf_needs_the_whole_corpus_first(deep: Extractor) -> None:
         next(deep.stream(["a"], pool="idf"))
 
 
+def test_idf_refuses_one_string_as_every_pool_does(deep: Extractor) -> None:
+    with pytest.raises(lamina.LaminaError, match="put it in a list"):
+        deep.extract("the river", pool="idf")
+
+
+def test_idf_reads_an_iterator_once(deep: Extractor) -> None:
+    once = deep.extract(iter(TEXTS), pool="idf", layers=3)
+    np.testing.assert_array_equal(once.layer(3), deep.extract(TEXTS, pool="idf", layers=3).layer(3))
+
+
 def test_a_dataset_keeps_what_idf_was_fitted_on(deep: Extractor, tmp_path) -> None:
     dataset = lamina.extract(["one a", "one b"], tmp_path / "ds", model=deep, pool="idf", layers=1, dtype="float32")
     counts = np.load(tmp_path / "ds" / "idf.npy", allow_pickle=False)

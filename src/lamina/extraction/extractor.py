@@ -112,11 +112,11 @@ class Extractor:
 
         The Specs must agree on `long`, `max_tokens`, `stride` and `overlap`. Raises what `extract` raises.
         """
+        rows: Iterable[Rows] = rows_of(texts, on_error=on_error)
         idf = None
         if any(spec.pool == "idf" for spec in specs.values()):
-            texts = list(texts)
-            idf = fit_idf(rows_of(texts, on_error=on_error), self.tokenizer, on_error=on_error)
-        rows = rows_of(texts, on_error=on_error)
+            rows = list(rows)
+            idf = fit_idf(rows, self.tokenizer, on_error=on_error)
         few = isinstance(texts, Sequence) and len(texts) <= FEW
         parts = list(
             self.stream_rows(
