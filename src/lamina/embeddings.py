@@ -7,7 +7,7 @@ Shapes: U units, L layers asked for, D hidden width (L * D where layers are conc
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
@@ -37,7 +37,7 @@ UNIT_FIELDS: dict[str, pa.DataType] = {
     "error": pa.string(),  # why its text could not be read, where the status is error; else null
 }
 TOKEN_FIELDS: dict[str, pa.DataType] = {"token": pa.string(), "token_id": pa.int32()}  # unit="token" only
-PAIR_FIELDS: dict[str, pa.DataType] = {"side": pa.int32()}  # of pairs: 0 the first text, 1 the second
+PAIR_FIELDS: dict[str, pa.DataType] = {"side": pa.int32()}  # of pairs: 0 the first text, 1 the second; else null
 
 # What a model's output is asked for in transformers, and what to write here.
 ADVICE = {
@@ -185,7 +185,15 @@ def concatenate(parts: Iterable[Embeddings]) -> Embeddings:
         return held[0]
     names = list(held[0].columns)
     return Embeddings(
-        units=pa.concat_tables([part.units for part in held], promote_options="default"),
+        units=end_to_end([part.units for part in held]),
         columns={name: np.concatenate([part.columns[name] for part in held]) for name in names},
         n_texts=sum(part.n_texts for part in held),
     )
+
+
+def end_to_end(parts: Sequence[pa.Table]) -> pa.Table:
+    """Tables of units laid end to end, each a piece of the whole: with `side` where a row is of a pair, however they
+    were cut into pieces."""
+    table = pa.concat_tables(parts, promote_options="default")
+    names = max((part.column_names for part in parts), key=len)  # a piece without a pair has no `side`
+    return table.select([name for name in names if name not in PAIR_FIELDS or table[name].null_count < len(table)])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from transformers import AutoTokenizer
 
 import lamina
+import lamina.extraction.regroup
 from lamina.extraction.extractor import Extractor
+from lamina.jobs.local import run
 from tests.oracle import Oracle
 from tests.samples import SCRIPTS, prose
 
@@ -71,3 +75,23 @@ def test_one_classification_token_serves_a_pair(minilm: Extractor) -> None:
         minilm.extract([PAIR], pool="cls")
     cls = minilm.extract([PAIR], unit="pair", pool="cls", layers=6).layer(6)[0]
     assert np.array_equal(cls, minilm.extract([PAIR], unit="token", layers=6).layer(6)[0])
+
+
+def test_a_text_that_is_no_pair_has_no_side_whatever_it_is_read_with(deep: Extractor, monkeypatch) -> None:
+    texts = ["one", "two", "three", lamina.Text("a", pair="b"), "four"]
+    together = deep.extract(texts, layers=0).units
+    assert together["side"].to_pylist() == [None, None, None, 0, 1, None]
+    monkeypatch.setattr(lamina.extraction.regroup, "MAX_TEXTS", 2)
+    assert deep.extract(texts, layers=0).units.equals(together)
+
+
+def test_a_shard_has_sides_only_where_it_has_a_pair(deep: Extractor, tmp_path: Path, monkeypatch) -> None:
+    texts = ["one", "two", "three", lamina.Text("a", pair="b"), "four"]
+    hashes = []
+    for max_texts in (1, 2, 3, 9):  # what is read together must not show in a shard, as a job may begin at any
+        monkeypatch.setattr(lamina.extraction.regroup, "MAX_TEXTS", max_texts)
+        made = run(texts, tmp_path / str(max_texts), deep, {"": lamina.Spec(layers="0")}, shard_bytes=192)[""]
+        hashes.append([shard.sha256 for shard in made.manifest.shards])
+        assert made.units["side"].to_pylist() == [None, None, None, 0, 1, None]
+    assert len(hashes[0]) > 2
+    assert hashes[1:] == hashes[:-1]

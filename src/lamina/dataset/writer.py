@@ -7,7 +7,7 @@ that alone would make a shard of more than twice the size is cut at that size.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,16 @@ from lamina.dataset.folder import home
 from lamina.dataset.idf_file import write_idf
 from lamina.dataset.manifest import SHARDS, Manifest, Place, Shard, write_manifest
 from lamina.dataset.shards import FORMATS, opened, shard_name
-from lamina.embeddings import PAIR_FIELDS, TOKEN_FIELDS, UNIT_FIELDS, Embeddings, Vectors, vector_columns, vector_field
+from lamina.embeddings import (
+    PAIR_FIELDS,
+    TOKEN_FIELDS,
+    UNIT_FIELDS,
+    Embeddings,
+    Vectors,
+    end_to_end,
+    vector_columns,
+    vector_field,
+)
 from lamina.errors import DatasetError
 
 SHARD_BYTES = 128 << 20  # of vectors, about, in one shard
@@ -198,11 +207,6 @@ class DatasetWriter:
         shard = self.manifest.shards[0]
         with opened(home(self._folder, shard), shard) as file:
             return file.schema
-
-
-def end_to_end(parts: Sequence[pa.Table]) -> pa.Table:
-    """Tables laid end to end, each a piece of the whole."""
-    return pa.concat_tables(parts, promote_options="default")
 
 
 def _any_infinite(numbers: Vectors) -> bool:

@@ -26,7 +26,8 @@ def units_table(
     nothing = "empty" if unit in WHOLE else "dropped"
     status = np.where(units.cut, 2, np.where(count > 0, 0, 1)).tolist()
     # Character offsets are into the string that the unit stands in: the second one of a pair begins anew.
-    second = tokens.is_pair[units.text] & (units.starts > tokens.lengths[units.text])
+    of_pair = tokens.is_pair[units.text]
+    second = of_pair & (units.starts > tokens.lengths[units.text])
     origin = np.where(second, tokens.lengths[units.text] + 1, 0)
     starts, ends = units.starts - origin, units.ends - origin
     columns: dict[str, Any] = {
@@ -44,8 +45,8 @@ def units_table(
     if unit == "token":
         columns |= _token_columns(units, tokens, tokenizer, columns["surface"])
         fields |= TOKEN_FIELDS
-    if tokens.is_pair.any() and unit != "pair":
-        columns["side"] = second
+    if of_pair.any() and unit != "pair":
+        columns["side"] = pa.array(second.astype(np.int32), mask=~of_pair)
         fields |= PAIR_FIELDS
     arrays = [_array(columns[name], kind) for name, kind in fields.items()]
     return pa.Table.from_arrays(arrays, names=list(fields))

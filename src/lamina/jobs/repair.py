@@ -16,7 +16,7 @@ from lamina.dataset.lock import locked
 from lamina.dataset.manifest import IDF, SHARDS, Manifest, Shard, read_manifest
 from lamina.dataset.shards import FORMATS
 from lamina.dataset.verify import Finding, damaged, verify
-from lamina.dataset.writer import end_to_end
+from lamina.embeddings import end_to_end
 from lamina.engine.batch import Precision
 from lamina.errors import DatasetError
 from lamina.extraction.extractor import Extractor
@@ -93,12 +93,12 @@ def _computed(manifest: Manifest, number: int, one: Given, extractor: Extractor,
     )  # fmt: skip
     held, n_rows = [], 0
     for part in parts:
-        held.append(part[""].table(manifest.dtype))
+        held.append(part[""].table(manifest.dtype).slice(0, shard.n_rows - n_rows))
         n_rows += len(part[""])
         if n_rows >= shard.n_rows:
             break
     parts.close()
-    return end_to_end(held).slice(0, shard.n_rows)
+    return end_to_end(held)
 
 
 def _put(path: Path, shard: Shard, table: pa.Table) -> None:
