@@ -153,3 +153,19 @@ def test_recipes_are_a_dataset_each_from_one_pass(cli: Cli, expected: Embeddings
     words = lamina.open(tmp_path / "d" / "words")
     assert (words.spec.unit, words.spec.pool, words.layers) == ("word", "max", (0,))
     assert len(words) > len(TEXTS)
+
+
+def test_what_a_recipe_says_itself_goes_before_what_is_said_for_all(cli: Cli, lines: Path, tmp_path: Path) -> None:
+    recipes = ["--recipe", "a: layers=0 dtype=float32 max_tokens=16", "--recipe", "b: layers=0 max_tokens=16"]
+    assert cli("extract", lines, "-o", tmp_path / "d", *recipes, "--max-tokens", "8").code == 0
+    specs = [lamina.open(tmp_path / "d" / name).spec for name in "ab"]
+    assert [(spec.dtype, spec.max_tokens) for spec in specs] == [("float32", 16), ("float16", 16)]
+    outcome = cli("extract", lines, "-o", tmp_path / "e", "--recipe", "a: long=truncate", "--recipe", "b: unit=word")
+    assert "must agree on long, which is said to be truncate and window" in outcome.sentence
+
+
+def test_two_recipes_of_one_name_are_a_mistyped_command(cli: Cli, lines: Path, tmp_path: Path) -> None:
+    outcome = cli("extract", lines, "-o", tmp_path / "d", "--recipe", "a: unit=word", "--recipe", "a: unit=text")
+    assert outcome.code == 2
+    assert "two recipes are called 'a'" in outcome.err
+    assert not (tmp_path / "d").exists()

@@ -22,7 +22,7 @@ OF_SPEC = (
     "layers", "unit", "pool", "combine", "special", "long", "max_tokens", "stride", "overlap", "dims", "normalize",
     "prompt", "dtype",
 )  # fmt: skip
-SHARED = ("long", "max_tokens", "stride", "overlap", "dtype")  # said once for all recipes
+SHARED = ("long", "max_tokens", "stride", "overlap", "dtype")  # may be said once for all recipes
 OF_MODEL = ("revision", "engine", "device", "precision", "threads")
 
 
@@ -111,7 +111,8 @@ asked_options = together(
         "recipes",
         multiple=True,
         type=Recipe(),
-        help="NAME: OPTIONS, for several tables from one pass.",
+        help="NAME: OPTIONS, for several tables from one pass. --long, --max-tokens, --stride, --overlap and --dtype "
+        "hold for all that say nothing else.",
     ),
     spec_options,
     model_options,
@@ -130,8 +131,11 @@ def _specs(values: dict[str, Any]) -> dict[str, Spec]:
         return {"": Spec.of(**{name: values[name] for name in OF_SPEC})}
     if any(_was_given(name) for name in OF_SPEC if name not in SHARED):
         raise click.UsageError("with --recipe, what to extract is said in each recipe")
-    shared = {name: values[name] for name in SHARED}
-    return {name: replace(Spec.parse(words), **shared) for name, words in values["recipes"]}
+    names = [name for name, _ in values["recipes"]]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise click.UsageError(f"two recipes are called {twice[0]!r}: a table each, so give each a name of its own")
+    shared = Spec.of(**{name: values[name] for name in SHARED})
+    return {name: Spec.parse(f"{shared} {words}") for name, words in values["recipes"]}  # the recipe's own words win
 
 
 def _was_given(name: str) -> bool:
