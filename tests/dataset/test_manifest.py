@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lamina.dataset.manifest import Shard, read_manifest, write_manifest
+from lamina.dataset.manifest import Input, Shard, read_manifest, write_manifest
 from lamina.dataset.reader import open_dataset
 from lamina.dataset.sealed import checksum
 from lamina.errors import DatasetError
@@ -46,6 +46,13 @@ def test_a_manifest_comes_back_as_it_was_written(tmp_path: Path) -> None:
     )
     write_manifest(tmp_path, full)
     assert read_manifest(tmp_path) == full
+
+
+def test_a_name_that_is_no_utf8_comes_back_from_a_file_that_is(tmp_path: Path) -> None:
+    named = replace(manifest(), inputs=(Input(0, "caf\udce9 ü.txt", 1, "a", {}),))
+    write_manifest(tmp_path, named)
+    assert read_manifest(tmp_path) == named
+    assert "caf\\udce9 ü.txt" in (tmp_path / "manifest.json").read_text(encoding="utf-8")
 
 
 def test_it_is_plain_json_with_its_format_and_version_first(folder: Path) -> None:
