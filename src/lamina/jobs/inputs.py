@@ -31,7 +31,8 @@ class Given:
         """Raise SourceError where the file is another one than was hashed."""
         if isinstance(self.texts, Source) and self.state is not None and _state(Path(self.texts.path)) != self.state:
             raise SourceError(
-                f"{self.texts.path} was changed while it was read: what was made of it is unfinished, so overwrite it"
+                f"{self.texts.path} was changed while it was read, so what was made of it stays unfinished: once the "
+                "file is as it should be, give the command again, and it says how to begin anew"
             )
 
 
