@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import lamina
@@ -15,6 +16,7 @@ from lamina.dataset.verify import verify
 from lamina.errors import DatasetError, SpecError
 from lamina.extraction.extractor import Extractor
 from lamina.jobs.local import run
+from lamina.jobs.repair import repair
 from lamina.text.source import Source
 from tests.dataset.making import files_in
 from tests.jobs.conftest import TEXTS
@@ -123,6 +125,26 @@ def test_an_empty_file_appends_nothing(tiny: Extractor, dataset: Path, tmp_path:
     assert verify(dataset) == []
 
 
+def test_what_comes_to_a_dataset_without_texts_brings_its_columns(tiny: Extractor, more: Path, tmp_path: Path) -> None:
+    """Other readers take the columns of the first shard for those of all."""
+    empty = write_csv(tmp_path / "empty.csv", [])
+    lamina.extract(empty, tmp_path / "d", model=tiny, text="review", unit="word")
+    found = append(tiny, more, tmp_path / "d", text="review")
+    assert pq.read_table(tmp_path / "d" / "shards").column("id").to_pylist() == found.units.column("id").to_pylist()
+    before = files_in(tmp_path / "d")
+    for shard in (tmp_path / "d" / "shards").iterdir():
+        shard.write_bytes(b"damaged")
+    assert repair(tmp_path / "d", model=tiny) == []
+    assert files_in(tmp_path / "d") == before
+
+
+def test_a_dataset_of_no_text_and_no_file_keeps_its_shard(tiny: Extractor, tmp_path: Path) -> None:
+    """The next one's name would be its own."""
+    lamina.extract([], tmp_path / "d", model=tiny, unit="word")
+    assert append(tiny, MORE, tmp_path / "d").manifest.n_texts == len(MORE)
+    assert verify(tmp_path / "d") == []
+
+
 def test_a_transform_fitted_before_is_refused_after(tiny: Extractor, dataset: Path, more: Path) -> None:
     lamina.open(dataset).fit_transform("white")
     found = append(tiny, more, dataset, text="review")
@@ -157,6 +179,14 @@ def test_other_columns_are_refused_and_nothing_is_appended(tiny: Extractor, data
     with pytest.raises(DatasetError, match=r"column 'id' is string .* and not there in what comes to it"):
         append(tiny, write_csv(tmp_path / "x.csv", MORE, other="number"), dataset, text="review")
     assert lamina.open(dataset).units.equals(before)
+
+
+def test_a_change_that_made_nothing_keeps_none_out(tiny: Extractor, dataset: Path, more: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="not there in what comes to it"):
+        append(tiny, write_csv(tmp_path / "x.csv", MORE, other="number"), dataset, text="review")
+    assert append(tiny, more, dataset, text="review").manifest.n_texts == len(TEXTS) + len(MORE)
+    assert not (dataset / NEXT).exists()
+    assert verify(dataset) == []
 
 
 def test_texts_whose_columns_have_another_kind_are_refused(tiny: Extractor, tmp_path: Path) -> None:

@@ -107,13 +107,14 @@ def open_next(folder: Path, manifest: Manifest) -> Manifest:
     """
     after = folder / NEXT
     found = read_manifest(after) if (after / FILE).is_file() else None
-    lost = found is None or found.inputs[-1].sha256 is None  # nothing is there that could be gone on with
-    if found is not None and not lost and (differences := found.differences(manifest)):
+    if found is not None and not _can_go_on(after, found):
+        found = None
+    if found is not None and (differences := found.differences(manifest)):
         raise DatasetError(
             f"{after} {_state(found, differences)}: give that job's command again to finish it, or remove the folder "
             "to give it up"
         )
-    if found is None or lost or found.shards[: len(manifest.shards)] != manifest.shards:
+    if found is None or found.shards[: len(manifest.shards)] != manifest.shards:
         begin(after, manifest)
         tidy(folder, read_manifest(folder))
         return manifest
@@ -144,6 +145,12 @@ def clear_next(folder: Path, manifest: Manifest) -> None:
     if not (after / FILE).is_file() or read_manifest(after).shards == manifest.shards:
         tidy(folder, manifest)
         remove(after)
+
+
+def _can_go_on(after: Path, found: Manifest) -> bool:
+    """Whether anything was made of what was to come, and of an input that can be read again."""
+    is_made = found.complete or any(home(after, shard) == after for shard in found.shards)
+    return is_made and found.inputs[-1].sha256 is not None
 
 
 def _state(found: Manifest, differences: list[str]) -> str:

@@ -146,9 +146,14 @@ def _appended(folder: Path, held: Manifest, wanted: Manifest) -> Manifest | None
             f"pool 'idf' weighs by the texts that {folder} holds, so none can come to them: extract all anew"
         )
     (added,) = wanted.inputs
-    if added.sha256 is not None and added.identity in [one.identity for one in held.inputs]:
+    is_known = added.identity in [one.identity for one in held.inputs]
+    if is_known and added.sha256 is not None:
         return None
-    return replace(held, inputs=(*held.inputs, replace(added, first_text=held.n_texts)), complete=False)
+    # The shard of a dataset without texts lacks the columns that travel along, so it goes (unless its successor's name
+    # would be its own).
+    shards = held.shards if held.n_texts or is_known else ()
+    inputs = (*held.inputs, replace(added, first_text=held.n_texts))
+    return replace(held, inputs=inputs, shards=shards, complete=False)
 
 
 def _with_layers(folder: Path, held: Manifest, wanted: Manifest) -> Manifest | None:
