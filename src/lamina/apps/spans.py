@@ -91,6 +91,11 @@ def tags_of(spans: Iterable[Span], n_words: int, scheme: Scheme) -> list[str]:
     return tags
 
 
+def written(tags: Sequence[str], scheme: Scheme) -> list[str]:
+    """The tags of one text with its spans as the scheme writes them; as they are where it is `none`."""
+    return list(tags) if scheme == "none" else tags_of(spans_of(tags), len(tags), scheme)
+
+
 def allowed(tags: Sequence[str], scheme: Scheme) -> tuple[Bool, Bool, Bool]:
     """Which of K tags may stand first [K], follow one another [K, K] (row before column), and stand last [K]."""
     n = len(tags)

@@ -10,7 +10,7 @@ import pytest
 
 from lamina.apps.classify.classifier import read_classifier
 from lamina.apps.labels import word_labels
-from lamina.apps.spans import allowed, spans_of
+from lamina.apps.spans import Scheme, Span, allowed, spans_of, tags_of
 from lamina.apps.tag.report import scores_chart, scores_report
 from lamina.apps.tag.scores import score_tags
 from lamina.apps.tag.tagger import Tagging, read_tagger, train_tagger
@@ -169,6 +169,23 @@ def test_scores_by_hand() -> None:
     assert "in [Oslo]" in page
     assert "B-LOC" in page
     assert scores_chart(plain).to_dict()["title"] == "F1 by tag (words with it)"
+
+
+@pytest.mark.parametrize("scheme", ["bio", "bioes"])
+@pytest.mark.parametrize(
+    "gold",
+    [
+        ["B-PER", "I-PER", "O", "B-LOC", "B-LOC"],
+        ["I-PER", "I-PER", "O", "I-LOC", "B-LOC"],  # as CoNLL 2003 writes them
+        ["B-PER", "E-PER", "O", "S-LOC", "S-LOC"],
+        ["B-PER", "L-PER", "O", "U-LOC", "U-LOC"],
+    ],
+)
+def test_known_tags_are_compared_as_the_tagging_writes_them(scheme: Scheme, gold: list[str | None]) -> None:
+    units = pa.table({"text_id": [0] * 5, "surface": list("abcde")})
+    right = tuple(tags_of([Span(0, 2, "PER"), Span(3, 4, "LOC"), Span(4, 5, "LOC")], 5, scheme))
+    scores = score_tags(Tagging(units, right, np.ones(5), scheme), gold, labels=right)
+    assert (scores.f1, scores.accuracy, scores.unseen, scores.confusions) == (1.0, 1.0, {}, ())
 
 
 def test_a_heads_logits_become_tags_that_can_be_read_as_spans() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from lamina.apps.labels import Labels, text_ranges
-from lamina.apps.spans import Scheme, Score, span_scores, spans_of, split
+from lamina.apps.spans import Scheme, Score, span_scores, spans_of, split, written
 from lamina.apps.tag.tagger import Tagging
 from lamina.errors import SpecError
 
@@ -58,7 +58,8 @@ def score_tags(tagging: Tagging, gold: Labels, *, labels: Sequence[str]) -> TagS
     """Score a tagging against the known tags [U]; texts with a word that has none (None) are left out.
 
     A span is right where its start, end and type are; spans are read as by `spans_of`, the CoNLL script's way and
-    seqeval's. `labels` are the tags that can be given. Raises SpecError where no text is known whole.
+    seqeval's. Known tags in another scheme (or that begin spans with `I-`) are compared as the tagging writes them.
+    `labels` are the tags that can be given. Raises SpecError where no text is known whole.
     """
     units = tagging.units
     if len(gold) != units.num_rows:
@@ -67,7 +68,9 @@ def score_tags(tagging: Tagging, gold: Labels, *, labels: Sequence[str]) -> TagS
     known = [(low, high) for low, high in ranges if None not in gold[low:high]]
     if not known:
         raise SpecError("no text has a tag for each of its words, so nothing can be scored")
-    pairs = [([tag or "" for tag in gold[low:high]], tagging.tags[low:high]) for low, high in known]
+    pairs = [
+        (written([tag or "" for tag in gold[low:high]], tagging.scheme), tagging.tags[low:high]) for low, high in known
+    ]
     words = [(mine, theirs) for text in pairs for mine, theirs in zip(*text, strict=True)]
     if tagging.scheme == "none":
         kinds = _word_scores(words)

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from lamina.apps.labels import Labels, numbered, text_ranges
 from lamina.apps.mix import Data, Layer
-from lamina.apps.spans import OUTSIDE, Scheme, Span, allowed, scheme_of, span_scores, spans_of, tags_of
+from lamina.apps.spans import OUTSIDE, Scheme, Span, allowed, scheme_of, span_scores, spans_of, written
 from lamina.apps.standard import Standard
 from lamina.apps.tag.crf import Crf, Float32, Float64, Int64, decode, fit_crf, probabilities
 from lamina.apps.trained import Array, Place, Trained, place_of, read_trained, tensor, write_trained
@@ -54,9 +54,7 @@ class Tagging:
         likely = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
         best = np.nan_to_num(likely).argmax(axis=1)
         tags, scheme = [labels[k] for k in best], scheme_of(labels)
-        if scheme != "none":
-            ranges = text_ranges(units)
-            tags = [tag for low, high in ranges for tag in tags_of(spans_of(tags[low:high]), high - low, scheme)]
+        tags = [tag for low, high in text_ranges(units) for tag in written(tags[low:high], scheme)]
         return cls(units, tuple(tags), likely[np.arange(len(best)), best], scheme)
 
 
@@ -224,9 +222,7 @@ def _known(units: pa.Table, tags: Labels, scheme: Scheme) -> tuple[Int64, Int64,
     kept = [(low, high) for low, high in text_ranges(units) if None not in tags[low:high]]
     if not kept:
         raise SpecError("no text has a tag for each of its words")
-    texts = [[tag or "" for tag in tags[low:high]] for low, high in kept]
-    if scheme != "none":
-        texts = [tags_of(spans_of(text), len(text), scheme) for text in texts]
+    texts = [written([tag or "" for tag in tags[low:high]], scheme) for low, high in kept]
     words = np.concatenate([np.arange(low, high) for low, high in kept])
     return words, np.array([len(text) for text in texts], np.int64), [tag for text in texts for tag in text]
 
