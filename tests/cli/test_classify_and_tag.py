@@ -113,6 +113,16 @@ def test_layers_counted_from_the_end_are_the_models(
     assert cli("classify", "eval", tmp_path / "a", reviews, "--label", "label").code == 0
 
 
+def test_without_rows_to_spare_nothing_is_drawn_and_that_is_said(cli: Cli, tmp_path: Path) -> None:
+    path, page = tmp_path / "few.csv", tmp_path / "few.html"
+    path.write_text("text,label\na joy,good\na bore,bad\n")
+    made = ("classify", "train", path, "--label", "label", "--layer", "1", "-o", tmp_path / "a", "--report", page)
+    outcome = cli(*made, "--quiet")
+    assert (outcome.code, page.exists()) == (0, False)
+    assert "too few rows to hold any out" in outcome.out
+    assert "no scores to draw: --report and --chart are not written" in outcome.err
+
+
 def test_a_dataset_is_learnt_from_as_it_is(cli: Cli, reviews: Path, tmp_path: Path) -> None:
     combined = ("--layers", "-2..-1", "--combine", "mean", "--pool", "max")
     assert cli("extract", reviews, "-o", tmp_path / "combined", *combined).code == 0

@@ -58,7 +58,10 @@ def command() -> None:
     "--kind", type=click.Choice(["logistic", "svm", "bayes", "forest", "centroid", "knn"]), default="logistic",
     show_default=True, help="Which classifier.",
 )  # fmt: skip
-@click.option("--strength", type=float, help="scikit-learn's C of logistic and svm.  [default: found by the folds]")
+@click.option(
+    "--strength", type=click.FloatRange(0, min_open=True),
+    help="scikit-learn's C of logistic and svm.  [default: found by the folds]",
+)  # fmt: skip
 @click.option("--groups", metavar="COLUMN", help="Rows of one value here are never parted by the folds.")
 @click.option("--pair", metavar="COLUMN", help="The column that holds a second text: pairs are classified.")
 @click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="Parts held out in turn.")
@@ -102,6 +105,8 @@ def train(
         _write(
             scores, report, chart, title=f"{kind} on {data}", facts=facts(made.place, data), about="Held out in turn: "
         )
+    elif report or chart:
+        click.echo("lamina: there are no scores to draw: --report and --chart are not written", err=True)
     about = {**made.about, "kind": kind, "temperature": made.temperature, "layer": made.place.layer}
     if as_json:
         print_json({"folder": out, "labels": list(made.labels), **about, "held_out": scores and _document(scores)})

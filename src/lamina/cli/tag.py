@@ -59,7 +59,7 @@ def command() -> None:
     "--scheme", type=click.Choice(["auto", "bio", "bioes", "none"]), default="auto", show_default=True,
     help="How spans are written; auto: as in the tags.",
 )  # fmt: skip
-@click.option("--l2", type=float, help="How strongly weights are held down.  [default: found, see --dev]")
+@click.option("--l2", type=click.FloatRange(0), help="How strongly weights are held down.  [default: found, see --dev]")
 @click.option(
     "--dev", metavar="DATA", help="Choose --l2 on this, which is read as DATA is, rather than on parts of DATA."
 )

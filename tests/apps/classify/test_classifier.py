@@ -88,6 +88,11 @@ def test_what_cannot_be_learnt_is_refused(given: tuple[Embeddings, list[str | No
             train_classifier(data, wrong, layer=1)
     with pytest.raises(SpecError, match="kind must be one of logistic, svm"):
         train_classifier(data, labels, layer=1, kind="deep")
+    for strength in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(SpecError, match="strength must be a number above 0"):
+            train_classifier(*texts(6), layer=1, strength=strength)  # of so few that none is tried
+    with pytest.raises(SpecError, match="knn has none"):
+        train_classifier(data, labels, layer=1, kind="knn", strength=1.0)
 
 
 def test_few_rows_and_rare_classes_are_no_trouble() -> None:
@@ -102,6 +107,14 @@ def test_few_rows_and_rare_classes_are_no_trouble() -> None:
     assert rare.held_out is not None
     assert rare.held_out.probabilities[0, rare.held_out.labels.index("once")] == 0
     assert np.isfinite(rare.classifier.temperature)
+
+
+def test_labels_that_no_fold_could_know_are_learnt_but_not_calibrated() -> None:
+    data, labels = texts(30)
+    alone = train_classifier(data, [str(k) for k in range(30)], layer=1)
+    grouped = train_classifier(data, labels, layer=1, groups=labels)
+    for training in (alone, grouped):
+        assert (training.held_out, training.classifier.temperature) == (None, 1.0)
 
 
 def test_groups_are_never_parted() -> None:

@@ -102,7 +102,8 @@ def test_strength_is_chosen_on_what_is_given_for_it(given: tuple[Embeddings, lis
     by_dev = train_tagger(data, tags, layer=2, dev=sentences(40, seed=3)).about["tried"]
     assert by_parts[0]["l2"] == by_dev[0]["l2"] == 300
     assert by_parts[0]["score"] != by_dev[0]["score"]
-    assert train_tagger(data, tags, layer=2, l2=7.0).about["l2"] == 7.0
+    for l2 in (0.0, 7.0):
+        assert train_tagger(data, tags, layer=2, l2=l2).about["l2"] == l2
 
 
 def test_texts_with_a_word_without_a_tag_are_left_out_and_counted() -> None:
@@ -126,6 +127,9 @@ def test_what_cannot_be_learnt_is_refused() -> None:
         train_tagger(data, ["O"] * 3, layer=2)
     with pytest.raises(SpecError, match="layer 4 does not exist"):
         train_tagger(data, tags, layer=4)
+    for l2 in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(SpecError, match="l2 must be a number, at least 0"):
+            train_tagger(data, tags, layer=2, l2=l2)
     few = sentences(3)
     assert train_tagger(*few, layer=2).about["tried"] == []
 

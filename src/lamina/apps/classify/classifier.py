@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -153,10 +154,10 @@ def train_classifier(
     folds     how many parts the rows are dealt into, to choose the strength and the temperature.
     place     where the vectors come from, if `data` does not say so itself (a Dataset does).
 
-    Raises SpecError for one class only, labels that are all missing, and a kind that there is not.
+    Raises SpecError for one class only, labels that are all missing, a kind that there is not, and a strength that is
+    not above 0 or is not for that kind.
     """
-    if kind not in KINDS:
-        raise SpecError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
+    _check(kind, strength)
     if len(labels) != len(data):
         raise SpecError(f"{len(labels):,} labels for {len(data):,} rows")
     where = place or place_of(data, layer)
@@ -183,6 +184,15 @@ def train_classifier(
         return Training(classifier, None, [])
     units = data.units.take(pa.array(rows))
     return Training(classifier, Predictions(units, names, best.probabilities), [labels[row] for row in rows.tolist()])
+
+
+def _check(kind: str, strength: float | None) -> None:
+    if kind not in KINDS:
+        raise SpecError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
+    if strength is not None and not 0 < strength < inf:
+        raise SpecError(f"strength must be a number above 0, not {strength:g}")
+    if strength is not None and len(KINDS[kind].strengths) == 1:
+        raise SpecError(f"strength holds weights down, and {kind} has none: leave it out")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -221,12 +231,15 @@ class _Tried:
 
 
 def _folds(given: _Given, rows: Int64, groups: Sequence[object] | None, folds: int) -> Int64 | None:
-    """[N] the fold of each row; None where there are too few rows, or groups, to hold any out."""
+    """[N] the fold of each row; None where there are too few rows, or groups, to hold any out: of no label could a
+    classifier that had not seen those held out know anything."""
     group = None if groups is None else np.unique([str(groups[row]) for row in rows.tolist()], return_inverse=True)[1]
     n_apart = len(rows) if group is None else int(group.max()) + 1
     if len(rows) < FEWEST or min(folds, n_apart) < 2:
         return None
-    return dealt(given.classes, folds=min(folds, n_apart), groups=group)
+    fold = dealt(given.classes, folds=min(folds, n_apart), groups=group)
+    n_folds_of = np.bincount(np.unique(np.stack([given.classes, fold]), axis=1)[0])
+    return fold if n_folds_of.max() > 1 else None
 
 
 def _try(given: _Given, fold: Int64, strength: float | None, on_fit: OnFit | None) -> list[_Tried]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -131,8 +132,10 @@ def train_tagger(
     place    where the vectors come from, if `data` does not say so itself (a Dataset does).
     on_step  hears what is fitted, the number of the step and the loss.
 
-    Raises SpecError for tags that are all the same or all missing.
+    Raises SpecError for tags that are all the same or all missing, and an `l2` below 0.
     """
+    if l2 is not None and not 0 <= l2 < inf:
+        raise SpecError(f"l2 must be a number, at least 0, not {l2:g}")
     where = place or place_of(data, layer, unit="word")
     chosen: Scheme = scheme_of(tag for tag in tags if tag) if scheme == "auto" else scheme
     words, lengths, written = _known(data.units, tags, chosen)
@@ -149,7 +152,7 @@ def train_tagger(
         vectors = standard.apply(where.mix.vectors(dev[0], words))
         judges = _Given(vectors, lengths, numbered(written, labels), labels, chosen)
     tried = _try(given, judges, on_step) if l2 is None else []
-    best = max(tried, key=lambda one: (one["score"], -one["l2"]))["l2"] if tried else l2 or L2S[-1]
+    best = max(tried, key=lambda one: (one["score"], -one["l2"]))["l2"] if tried else L2S[-1] if l2 is None else l2
     crf = given.fit(best, f"l2 {best:g}", on_step)
     n_texts = len(given.lengths)
     about = {"l2": best, "tried": tried, "n_texts": n_texts, "n_words": len(given.tags),
