@@ -175,6 +175,7 @@ def test_texts_come_in_every_shape(folder: str) -> None:
     column = np.array(SENTENCES[:3])
     for texts in (tuple(SENTENCES[:3]), iter(SENTENCES[:3]), column, column[:, None], pd.Series(column)):
         np.testing.assert_array_equal(made.transform(texts), expected)
+    np.testing.assert_array_equal(LayerEmbedder(folder).fit_transform(iter(SENTENCES[:3])), expected)
     table = pd.DataFrame({"text": column, "other": [1, 2, 3]})
     for columns in ("text", ["text"]):
         chosen = ColumnTransformer([("text", LayerEmbedder(folder), columns)])

@@ -133,6 +133,11 @@ class LayerEmbedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
                 return result
             return self._from_cache(items, shared, extractor, result)
 
+    def fit_transform(self, X: Any, y: object = None) -> Any:
+        """`fit` and `transform`; of an iterator too, which gives its texts once."""
+        held = list(X) if isinstance(X, Iterator) else X
+        return self.fit(held, y).transform(held)
+
     def get_feature_names_out(self, input_features: object = None) -> npt.NDArray[np.object_]:
         """[D] a name for each number: `layer_4_0`, `mean:3,4_0`."""
         check_is_fitted(self, "n_features_out_")
