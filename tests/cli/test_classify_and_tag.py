@@ -413,3 +413,6 @@ def test_a_checkpoints_own_head_tags_words_by_their_first_piece(cli: Cli, tmp_pa
     tags = [line.split("\t")[1] for line in found.out.splitlines() if line]
     assert [tag[2:] for tag in tags] == [tag[2:] for tag in expected]  # a span that begins with I- is written with B-
     assert cli("tag", "eval", folder, path, "--head").code == 0
+    path.write_text("".join(f"the\t{tag}\n\n" for tag in ("B-X", "I-X", "B-Y", "B-Z")))
+    unseen = json.loads(cli("tag", "eval", folder, path, "--head", "--json").out)["unseen"]
+    assert unseen == {"B-Z": 1}  # what the head never says here it could have said

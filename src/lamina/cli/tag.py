@@ -138,7 +138,7 @@ def predict(tagger: str, source: str, to: str, out: str | None, head: bool, **ho
     run = Run(**how)
     write, n_unreadable = WRITERS[to], 0
     with opened_out(out) as file:
-        for tagging, texts in _taggings(tagger, source, run, head=head):
+        for tagging, texts, _ in _taggings(tagger, source, run, head=head):
             for text, words in _by_text(tagging, texts):
                 n_unreadable += text["status"] == "error"
                 file.write(write(text, words, tagging))
@@ -219,10 +219,13 @@ def _judges(
         yield other, word_labels(other.units, label)
 
 
-def _taggings(tagger: str, source: str, run: Run, *, head: bool) -> Iterator[tuple[Tagging, Embeddings]]:
-    """The tagging of each part of a source, and the part's texts."""
+def _taggings(
+    tagger: str, source: str, run: Run, *, head: bool
+) -> Iterator[tuple[Tagging, Embeddings, tuple[str, ...]]]:
+    """The tagging of each part of a source, the part's texts, and the tags that could be given."""
     from dataclasses import replace
 
+    from lamina.apps.spans import written
     from lamina.apps.tag.tagger import Tagging, read_tagger
     from lamina.spec import Spec
 
@@ -232,12 +235,14 @@ def _taggings(tagger: str, source: str, run: Run, *, head: bool) -> Iterator[tup
         spec = Spec(layers="-1", unit="word", pool="first")
         for part in run.parts(source, extractor, _views(spec)):
             logits = own.of_states(_readable(part["words"]))
-            yield Tagging.of_logits(logits.units, logits.values, logits.labels), part["texts"]
+            tagging = Tagging.of_logits(logits.units, logits.values, logits.labels)
+            alone = (tag for label in logits.labels for tag in written([label], tagging.scheme))
+            yield tagging, part["texts"], (*logits.labels, *alone)
         return
     trained = read_tagger(tagger)
     extractor = run.load(trained.place.encoder)
     for part in run.parts(source, extractor, _views(trained.place.spec)):
-        yield trained.predict(_readable(part["words"])), part["texts"]
+        yield trained.predict(_readable(part["words"])), part["texts"], trained.labels
 
 
 def _views(spec: Spec) -> dict[str, Spec]:
@@ -321,17 +326,16 @@ def _whole(tagger: str, data: str, run: Run, *, head: bool) -> tuple[Tagging, tu
         dataset, trained = open_dataset(data), read_tagger(tagger)
         trained.place.check(dataset)
         return trained.predict(dataset), trained.labels, trained.place
-    parts = [tagging for tagging, _ in _taggings(tagger, data, run, head=head)]
-    if not parts:
+    found = [(tagging, labels) for tagging, _, labels in _taggings(tagger, data, run, head=head)]
+    if not found:
         raise SpecError(f"{data} holds no text")
+    parts, labels = [tagging for tagging, _ in found], found[0][1]
     units = pa.concat_tables([part.units for part in parts], promote_options="permissive")
     tags = tuple(tag for part in parts for tag in part.tags)
     likely = np.concatenate([part.probabilities for part in parts])
     tagging = Tagging(units, tags, likely, parts[0].scheme)
-    if head:
-        return tagging, tuple(sorted(set(tags))), Place(None, Spec(layers="-1", unit="word", pool="first"), "-1")
-    trained = read_tagger(tagger)
-    return tagging, trained.labels, trained.place
+    place = Place(None, Spec(layers="-1", unit="word", pool="first"), "-1") if head else read_tagger(tagger).place
+    return tagging, labels, place
 
 
 def _summary(scores: TagScores) -> str:

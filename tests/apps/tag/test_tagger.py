@@ -198,6 +198,8 @@ def test_a_heads_logits_become_tags_that_can_be_read_as_spans() -> None:
     found = Tagging.of_logits(units, logits, ("O", "I-X", "B-X"))
     assert found.tags == ("B-X", "B-X", "O")  # I-X begins a span, and is written so
     assert found.probabilities[0] == pytest.approx(np.exp(2) / (2 + np.exp(2)))
+    nothing = Tagging.of_logits(units[:1], np.full((1, 4), np.nan, np.float32), ("B-X", "I-X", "O", "B-Y"))
+    assert (nothing.tags, nothing.probabilities.tolist()) == (("O",), [0.25])  # a word that the tokenizer drops
     assert len(Tagging.of_logits(units[:0], logits[:0], ("O", "I-X", "B-X")).tags) == 0
 
 

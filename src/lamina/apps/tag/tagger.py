@@ -50,10 +50,13 @@ class Tagging:
     @classmethod
     def of_logits(cls, units: pa.Table, logits: npt.NDArray[Any], labels: Sequence[str]) -> Tagging:
         """The likeliest label of each word, as a checkpoint's own head gives logits [U, K]; spans as they can be read,
-        for which no rule is known that the head was trained with."""
-        shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True, initial=-np.inf)
-        likely = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
-        best = np.nan_to_num(likely).argmax(axis=1)
+        for which no rule is known that the head was trained with. Of a word that the tokenizer drops (NaN) the head
+        knows nothing: all labels are as likely, and it is `O`, where there is one."""
+        known = np.nan_to_num(logits.astype(np.float64))
+        weights = np.exp(known - known.max(axis=1, keepdims=True, initial=-np.inf))
+        likely = weights / weights.sum(axis=1, keepdims=True)
+        nothing = labels.index(OUTSIDE) if OUTSIDE in labels else 0
+        best = np.where(np.isnan(logits).any(axis=1), nothing, likely.argmax(axis=1))
         tags, scheme = [labels[k] for k in best], scheme_of(labels)
         tags = [tag for low, high in text_ranges(units) for tag in written(tags[low:high], scheme)]
         return cls(units, tuple(tags), likely[np.arange(len(best)), best], scheme)
