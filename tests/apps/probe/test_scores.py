@@ -102,6 +102,18 @@ def test_an_interval_holds_the_truth_as_often_as_it_says(monkeypatch: pytest.Mon
     assert 0.91 <= held / 300 <= 0.98
 
 
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_where_all_is_right_or_wrong_the_interval_says_what_so_few_allow(wrong: int) -> None:
+    """One of 20 may be wrong in the long run although none was: with 0.025 ** (1 / 20) = 0.832 right, 2.5 % of samples
+    are all right."""
+    given = Examples(np.zeros(60, np.int64), ("a", "b"), np.arange(60))
+    judge = Judge("accuracy", given, np.arange(60) // 3)
+    predicted = np.full(60, wrong)
+    low, high = judge.interval(1.0 - wrong, judge.spreads([predicted])[:, 0])
+    bound = 0.025 ** (1 / 20)
+    assert (low, high) == pytest.approx((0, 1 - bound) if wrong else (bound, 1))
+
+
 def test_a_cross_validated_interval_is_wider_by_the_formula() -> None:
     assert widening_of(1) == 1
     assert widening_of(5) == pytest.approx(1.5)

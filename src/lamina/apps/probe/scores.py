@@ -99,13 +99,17 @@ class Judge:
         return np.concatenate(found)
 
     def interval(self, value: float, spread: Float64) -> tuple[float, float]:
-        """The 95 % interval around a score, from its resamples [B]."""
+        """The 95 % interval around a score, from its resamples [B].
+
+        Where all is right, or all wrong, every resample is too: it then holds what so many clusters of one kind still
+        allow (Clopper and Pearson 1934).
+        """
         low, high = np.percentile(spread, TAILS)
         least = METRICS[self.metric].low
-        return (
-            float(max(least, value - self.widening * max(0.0, value - low))),
-            float(min(1.0, value + self.widening * max(0.0, high - value))),
-        )
+        allowed = 1 - (TAILS[0] / 100) ** (1 / np.unique(self.clusters).size)
+        below = allowed if value == low == 1.0 else max(0.0, value - low)
+        above = allowed if value == high == least else max(0.0, high - value)
+        return float(max(least, value - self.widening * below)), float(min(1.0, value + self.widening * above))
 
     def noise(self, spread: Float64, other: Float64) -> float:
         """How large a difference between two scores may be by chance: half its 95 % interval's width."""
