@@ -165,6 +165,7 @@ def test_numbers_groups_splits_and_the_cheapest(cli: Cli, texts: Path, deep_bert
         (("--label", "kind", "--test", "gone.csv"), 1, "gone.csv cannot be read"),
         (("--label", "kind", "--chart", "c.gif"), 2, "a chart is written as .svg, .png, .html or .json, not 'c.gif'"),
         (("--label", "kind", "--report", "gone/p.html"), 2, "there is no folder 'gone'"),
+        (("--label", "kind", "--save", "gone/w.json"), 2, "--save gone/w.json cannot be written: there is no folder"),
         (("--label", "kind", "--report", "."), 2, "--report . is a folder"),
     ],
 )

@@ -127,7 +127,7 @@ extraction_options = together(
 )
 
 
-def _result(_: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
+def result_file(_: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
     """A file for a result, found good before anything is computed."""
     from lamina.apps.charts import kind_of
     from lamina.errors import SpecError
@@ -146,11 +146,11 @@ def _result(_: click.Context, parameter: click.Parameter, path: str | None) -> s
 # How a result is given out: a table, one JSON document, a page, a chart.
 result_options = together(
     click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
-    click.option("--report", metavar="FILE.html", callback=_result, help="Write one self-contained page."),
+    click.option("--report", metavar="FILE.html", callback=result_file, help="Write one self-contained page."),
     click.option(
         "--chart",
         metavar="FILE",
-        callback=_result,
+        callback=result_file,
         help="Write the chart: .svg, .png, .html, or .json for Vega.",
     ),
 )

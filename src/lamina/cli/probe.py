@@ -21,6 +21,7 @@ from lamina.cli.compose import (
     is_dataset,
     print_json,
     print_table,
+    result_file,
     result_options,
 )  # fmt: skip
 from lamina.cli.options import Names
@@ -63,9 +64,8 @@ MANY = 12  # classes that are named
 @click.option("--no-curve", is_flag=True, help="Leave out the learning curve.")
 @click.option("--choose", type=click.Choice(["best", "cheapest"]), default="best", show_default=True,
               help="What is saved and tested: the best, or the cheapest within the noise.")  # fmt: skip
-@click.option(
-    "--save", metavar="FILE.json", help="Write the choice, for `classify train --winner` and `tag train --winner`."
-)
+@click.option("--save", metavar="FILE.json", callback=result_file,
+              help="Write the choice, for `classify train --winner` and `tag train --winner`.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Of folds, samples and lots.")
 @extraction_options
 @result_options
@@ -106,7 +106,9 @@ def command(
         dataset = views[found.chosen.pool]
         if test is not None:
             with _test_data(test, extraction, dataset, found.chosen) as other:
-                found = replace(found, test=question.test(found.chosen, other, _labels({"": other}, label)))
+                is_grouped = groups is not None and _travelled(other.units, groups) in other.units.column_names
+                alike = _column(other.units, groups) if is_grouped else None
+                found = replace(found, test=question.test(found.chosen, other, _labels({"": other}, label), alike))
         name = label or TAGS
         if save is not None:
             _winner(found, dataset, name).save(save)

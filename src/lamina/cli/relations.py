@@ -16,6 +16,7 @@ from lamina.cli.compose import (
     model_facts,
     print_json,
     print_table,
+    result_file,
     result_options,
 )
 from lamina.cli.options import quiet_option, source_options
@@ -48,7 +49,8 @@ WRITTEN = (".graphml", ".jsonl")
 @click.option(
     "--min-together", type=click.IntRange(1), default=1, show_default=True, help="Sentences of a pair, at least."
 )
-@click.option("-o", "--out", metavar="FILE", help="Write the graph: .graphml, or .jsonl for a list of edges.")
+@click.option("-o", "--out", metavar="FILE", callback=result_file,
+              help="Write the graph: .graphml, or .jsonl for a list of edges.")  # fmt: skip
 @result_options
 @source_options
 @quiet_option

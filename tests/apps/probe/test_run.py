@@ -102,13 +102,27 @@ def test_what_is_in_the_dev_part_is_scored_and_what_is_in_test_only_once() -> No
     split = ["train"] * 250 + ["dev"] * 100 + ["test"] * 50
     found = probe(DATA, LABELS, split=split)
     assert found.n == 350
-    assert found.how == "fitted on 250 texts and scored on the 100 of the dev part"
+    assert found.how == "a probe fitted on 250 texts and scored on the 100 of the dev part"
     assert found.test.n == 50
     assert found.test.score > 0.7
     wrong = [*LABELS[:350], *("class 0" if label != "class 0" else "class 1" for label in LABELS[350:])]
     other = probe(DATA, wrong, split=split)
     assert [row.score for row in other.rows] == [row.score for row in found.rows]
     assert other.test.score < 0.4
+
+
+def test_the_tests_interval_is_of_groups_where_they_are_given() -> None:
+    """Ten authors whose 20 texts are all alike: the score of the test part is known by 10 draws, not by 200."""
+    author = np.concatenate([np.arange(200), np.repeat(np.arange(200, 210), 20)])
+    classes = author % 2
+    shown = np.where(np.isin(author, (201, 204, 207)), 1 - classes, classes)  # three of them mislead the probe
+    data, split = planted(one_hot(shown), strengths=(3.0,)), ["train"] * 200 + ["test"] * 200
+    labels = [f"c{k}" for k in classes]
+    alone, grouped = (
+        probe(data, labels, split=split, groups=groups, mixes=()).test for groups in (None, author.tolist())
+    )
+    assert grouped.score == alone.score < 1
+    assert grouped.high - grouped.low > 2 * (alone.high - alone.low)
 
 
 def test_given_folds_are_kept_to() -> None:

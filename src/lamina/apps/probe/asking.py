@@ -85,7 +85,7 @@ def ask(
         metric=_metric(metric, Examples(kept.values, kept.classes, texts)),
         folds=folds,
         seed=seed,
-        tested=[label if row in tested else None for row, label in enumerate(labels)] if tested else None,
+        tested=([label if row in tested else None for row, label in enumerate(labels)], groups) if tested else None,
     )
 
 

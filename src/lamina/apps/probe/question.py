@@ -46,7 +46,8 @@ class Question:
     labels    of N units.
     groups    [N] rows of one number are never parted.
     parts     [N] what is never seen together.
-    tested    [U] labels of units that are kept for the end, None for the others; or none at all.
+    tested    [U] labels of units that are kept for the end, None for the others, and the groups that were given; or
+              none at all.
     """
 
     views: Views
@@ -59,7 +60,7 @@ class Question:
     metric: str
     folds: int
     seed: int
-    tested: list[object] | None
+    tested: tuple[list[object], Sequence[object] | None] | None
 
     @property
     def asked(self) -> Bool:
@@ -71,7 +72,7 @@ class Question:
         """How predictions are made, in words."""
         if self.parts.never:
             n = int(self.asked.sum())
-            return f"fitted on {self.asked.size - n:,} {self.unit}s and scored on the {n:,} of the dev part"
+            return f"a probe fitted on {self.asked.size - n:,} {self.unit}s and scored on the {n:,} of the dev part"
         return f"{self.parts.n_folds}-fold cross-validation over {self.asked.size:,} {self.unit}s"
 
     @property
@@ -177,10 +178,11 @@ class Question:
             found.append(Confusion(name(true), name(other), int(count[k]), tuple(examples.tolist())))
         return tuple(found)
 
-    def test(self, row: Row, data: Data, labels: Sequence[object]) -> Test:
+    def test(self, row: Row, data: Data, labels: Sequence[object], groups: Sequence[object] | None = None) -> Test:
         """A row's layer and pool, fitted on all labelled rows and scored once on other units.
 
         labels  [U'] of the other units, None where there is none; a class not seen before counts as wrong.
+        groups  [U'] rows of one value are resampled together, for the interval; None: as `ask` has them.
         Raises SpecError where none has a label.
         """
         mix, values = Mix.parse(row.mix), self.labels.values
@@ -193,11 +195,12 @@ class Question:
         layout, scale = Layout.of(parts), _Scale.of(values, self.n_classes, n_more=found.rows.size)
         vectors = np.concatenate([mix.vectors(self.views[row.pool], self.labels.rows), mix.vectors(data, found.rows)])
         said = scale.back(held_out(Dense.of(vectors[layout.order]), scale.targets(layout), layout, parts).scores)
-        return self._tested(found, said[values.size :], data.units)
+        clusters = groups_of(data.units, self.unit, groups)[found.rows]
+        return self._tested(found, said[values.size :], data.units, clusters)
 
-    def _tested(self, found: Labelled, said: Values, units: pa.Table) -> Test:
+    def _tested(self, found: Labelled, said: Values, units: pa.Table, clusters: Int64) -> Test:
         examples = Examples(found.values, found.classes, units["text_id"].to_numpy()[found.rows])
-        judge = Judge(self.metric, examples, groups_of(units, self.unit)[found.rows], seed=self.seed)
+        judge = Judge(self.metric, examples, clusters, seed=self.seed)
         scores = {name: score(name, examples, said) for name in (self.metric, *examples.fitting())}
         value = scores.pop(self.metric)
         low, high = judge.interval(value, judge.spreads([said])[:, 0])

@@ -105,7 +105,7 @@ def answer(
             found,
             confusions=question.confusions(said),
             curve=tuple(question.curve(row)) if curve else (),
-            test=None if question.tested is None else question.test(row, question.views[row.pool], question.tested),
+            test=None if question.tested is None else question.test(row, question.views[row.pool], *question.tested),
         )
 
 
