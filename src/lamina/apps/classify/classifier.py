@@ -149,8 +149,8 @@ def train_classifier(
     kind      logistic, svm, bayes, forest, centroid or knn.
     strength  how weakly the weights of `logistic` and `svm` are held down (scikit-learn's C); None: what gives the rows
               of each fold, by those outside it, the best probabilities.
-    groups    [U] rows of one group are never parted by the folds, such as sentences of one document; None: each by
-              itself.
+    groups    [U] rows of one group are never parted by the folds, such as reviews by one author; None: rows of one
+              text, such as its sentences.
     folds     how many parts the rows are dealt into, to choose the strength and the temperature.
     place     where the vectors come from, if `data` does not say so itself (a Dataset does).
 
@@ -169,7 +169,8 @@ def train_classifier(
         only = f"all have the label {names[0]!r}" if names else f"none of {len(data):,} rows has a label and a vector"
         raise SpecError(f"there is nothing to learn: {only}")
     given = _Given(vectors[rows], numbered([labels[row] for row in rows.tolist()], names), len(names), kind)
-    fold = _folds(given, rows, groups, folds)
+    alike = data.units["text_id"].to_numpy() if groups is None else np.array([str(group) for group in groups])
+    fold = _folds(given, alike[rows], folds)
     with one_thread():
         tried = [] if fold is None else _try(given, fold, strength, on_fit)
         best = min(tried, key=lambda one: one.loss) if tried else None
@@ -230,14 +231,14 @@ class _Tried:
     probabilities: Float64
 
 
-def _folds(given: _Given, rows: Int64, groups: Sequence[object] | None, folds: int) -> Int64 | None:
+def _folds(given: _Given, alike: Array, folds: int) -> Int64 | None:
     """[N] the fold of each row; None where there are too few rows, or groups, to hold any out: of no label could a
     classifier that had not seen those held out know anything."""
-    group = None if groups is None else np.unique([str(groups[row]) for row in rows.tolist()], return_inverse=True)[1]
-    n_apart = len(rows) if group is None else int(group.max()) + 1
-    if len(rows) < FEWEST or min(folds, n_apart) < 2:
+    group = np.unique(alike, return_inverse=True)[1]
+    folds = min(folds, int(group.max()) + 1)
+    if len(alike) < FEWEST or folds < 2:
         return None
-    fold = dealt(given.classes, folds=min(folds, n_apart), groups=group)
+    fold = dealt(given.classes, folds=folds, groups=group)
     n_folds_of = np.bincount(np.unique(np.stack([given.classes, fold]), axis=1)[0])
     return fold if n_folds_of.max() > 1 else None
 
