@@ -60,6 +60,9 @@ def test_two_sentences_two_files_and_one_file_give_the_same_lines(cli: Cli, pair
     assert cli("align", *files, "--split", "spaces", "--quiet").out == whole.out
     assert cli("align", SOURCE[0], TARGET[0], "--split", "spaces", "--quiet").out.splitlines() == printed[:1]
     assert cli("align", f"{SOURCE[0]} ||| {TARGET[0]}", "--quiet").out.splitlines() == printed[:1]
+    long = " ".join([SOURCE[0]] * 20), " ".join([TARGET[0]] * 20)  # longer than a file's name can be
+    assert "2-1" in cli("align", *long, "--quiet").out.split()
+    assert "2-1" in cli("align", " ||| ".join(long), "--quiet").out.split()
     found = document(cli, *files, "--layers", 4)
     assert found["each"][0]["source"] == SOURCE[0].split()
     assert found["each"][3]["source"] != SOURCE[3].split()  # Unicode's words part the brackets

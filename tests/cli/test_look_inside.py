@@ -139,6 +139,13 @@ def test_what_does_not_fit_a_window_is_refused_or_counted(cli: Cli, tmp_path: Pa
     assert "1 texts left out" in outcome.err
 
 
+@pytest.mark.parametrize("verb", [("attention",), ("trace", "--word", "bank"), ("keywords", "--k", "2")])
+def test_a_text_longer_than_a_name_can_be_is_a_text(cli: Cli, verb: tuple[str, ...]) -> None:
+    text = "The bank was shut, and the river ran on past the other bank. " * 6
+    outcome = cli(verb[0], text, *verb[1:], "--quiet")
+    assert (outcome.code, outcome.err) == (0, "")
+
+
 @pytest.mark.parametrize("verb", ["attention", "lens", "trace"])
 def test_no_text_is_no_command(cli: Cli, verb: str) -> None:
     outcome = cli(verb)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lamina.cli.align_mine import mine_files
-from lamina.cli.compose import command_line, model_facts, print_json, print_table, result_options
+from lamina.cli.compose import command_line, is_file, model_facts, print_json, print_table, result_options
 from lamina.cli.options import model_options, quiet_option
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def sentences(pairs: tuple[str, ...], split: str | None, *, spaces: bool) -> Sen
     """The pairs that are asked for. Raises SourceError for files that do not fit, UsageError for what are no pairs."""
     from lamina.errors import SourceError
 
-    files = [one == "-" or Path(one).is_file() for one in pairs]
+    files = [one == "-" or is_file(one) for one in pairs]
     mistyped = [one for one, is_file in zip(pairs, files, strict=True) if not is_file and _NAME.fullmatch(one)]
     if mistyped:
         raise click.UsageError(f"{mistyped[0]} is no file, and looks like the name of one")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lamina.cli.compose import model_facts, print_json
+from lamina.cli.compose import is_file, model_facts, print_json
 from lamina.cli.figures import Figures
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def mine_files(
     from lamina.errors import SourceError, SpecError
     from lamina.extraction.loading import load
 
-    if len(files) != 2 or any(one != "-" and not Path(one).is_file() for one in files):
+    if len(files) != 2 or any(one != "-" and not is_file(one) for one in files):
         raise click.UsageError("--mine takes two files of sentences, one a line")
     if (report or chart) and not parallel:
         raise click.UsageError("a page and a chart show figures by layer: they need --parallel")

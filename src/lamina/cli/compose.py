@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from errno import ENAMETOOLONG
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -111,7 +112,21 @@ class Extraction:
 
 def is_dataset(data: str) -> bool:
     """Whether DATA is a folder, which only a dataset can be."""
-    return Path(data).is_dir()
+    return _names(data, Path.is_dir)
+
+
+def is_file(data: str) -> bool:
+    """Whether DATA is a file rather than a text in quotes."""
+    return _names(data, Path.is_file)
+
+
+def _names(data: str, kind: Callable[[Path], bool]) -> bool:
+    try:
+        return kind(Path(data))
+    except OSError as error:
+        if error.errno != ENAMETOOLONG:
+            raise
+        return False  # a text longer than a name can be
 
 
 # How DATA is read and extracted, where it is a file: keyword arguments of the command, for `Extraction`.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from lamina.cli.compose import Extraction
+from lamina.cli.compose import Extraction, is_file
 
 if TYPE_CHECKING:
     from lamina.extraction.extractor import Extractor
@@ -18,7 +17,7 @@ def given_texts(texts: tuple[str, ...], how: Extraction) -> tuple[list[str | Tex
     """The texts, and whether they come from a file: one argument that is a file's name is that file."""
     from lamina.text.text import Text
 
-    if len(texts) == 1 and (texts[0] == "-" or Path(texts[0]).is_file()):
+    if len(texts) == 1 and (texts[0] == "-" or is_file(texts[0])):
         found = (text for rows in how.source(texts[0]).rows() for text in rows.texts)
         return [text for text in found if isinstance(text, str | Text)], True
     if not texts:

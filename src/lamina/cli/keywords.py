@@ -16,6 +16,7 @@ from lamina.cli.compose import (
     extraction_options,
     facts_of,
     is_dataset,
+    is_file,
     model_facts,
     print_json,
     print_table,
@@ -137,7 +138,7 @@ def _opened(
         return
     specs = {"words": Spec(unit="word"), "texts": Spec(pool=pool), "sentences": Spec(unit="sentence", layers="0")}
     model = how.load()
-    if len(data) == 1 and (data[0] == "-" or Path(data[0]).is_file()):
+    if len(data) == 1 and (data[0] == "-" or is_file(data[0])):
         with how.datasets(data[0], specs, extractor=model) as made:
             yield dict(made), model, facts_of(made["words"])
         return

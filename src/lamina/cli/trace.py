@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +14,7 @@ from lamina.cli.compose import (
     extraction_options,
     facts_of,
     is_dataset,
+    is_file,
     model_facts,
     print_json,
     print_table,
@@ -94,7 +94,7 @@ def _opened(
 
     if not data:
         raise click.UsageError("give a dataset, a file, or texts in quotes")
-    if len(data) == 1 and (is_dataset(data[0]) or Path(data[0]).is_file()):
+    if len(data) == 1 and (is_dataset(data[0]) or is_file(data[0])):
         with how.dataset(data[0], Spec(unit="word", pool=pool)) as dataset:
             if dataset.spec.unit not in ("word", "token", "span"):
                 raise SpecError(
