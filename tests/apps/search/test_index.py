@@ -16,8 +16,9 @@ from lamina.apps.search.index_files import build_index, find_index, is_current
 from lamina.apps.transformed import transformed
 from lamina.dataset.lock import locked
 from lamina.dataset.reader import Dataset
+from lamina.embeddings import Embeddings
 from lamina.errors import DatasetError, SpecError
-from tests.dataset.making import embeddings, files_in, write
+from tests.dataset.making import embeddings, files_in, units_of, write
 
 QUERIES = np.random.default_rng(9).standard_normal((4, 16)).astype(np.float32)
 
@@ -118,6 +119,16 @@ def test_an_index_of_no_row(tmp_path: Path) -> None:
     empty = write(tmp_path / "empty", [embeddings(0)])
     for index in (Index.of(empty, 2), build_index(empty, 2).open()):
         assert (index.search(QUERIES, k=3).rows == -1).all()
+
+
+@pytest.mark.parametrize("method", ["exact", "usearch"])
+def test_an_index_of_rows_that_all_say_nothing(tmp_path: Path, method: Any) -> None:
+    nothing = np.full((2, 16), np.nan, np.float32)
+    said = Embeddings(units_of(["", ""]), dict.fromkeys(embeddings(0).columns, nothing), 2)
+    dataset = write(tmp_path / "empty", [said])
+    for index in (Index.of(dataset, 2), build_index(dataset, 2, method=method).open()):
+        for queries in (QUERIES, QUERIES[:1]):
+            assert (index.search(queries, k=3).rows == -1).all()
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone", "header", "newer", "foreign"])
@@ -227,6 +238,23 @@ class TestGraph:
             index.search(QUERIES, where=where, method="usearch")
         with pytest.raises(SpecError, match="no graph"):
             Index.of(large, 2).search(QUERIES, method="usearch")
+
+    @pytest.mark.parametrize(
+        ("queries", "k", "said"),
+        [
+            (QUERIES[0], 3, r"\[Q, 16\]"),
+            (QUERIES[:, :8], 3, r"\[Q, 16\]"),
+            (QUERIES, 0, "k must be"),
+            (np.full_like(QUERIES, np.nan), 3, "query 0 has a vector that is not finite"),
+        ],
+    )
+    def test_what_cannot_be_searched_is_refused_by_the_graph_too(
+        self, large: Dataset, queries: np.ndarray, k: int, said: str
+    ) -> None:
+        index = build_index(large, 2, method="usearch").open()
+        for method in ("exact", "usearch"):
+            with pytest.raises(SpecError, match=said):
+                index.search(queries, k=k, method=method)  # type: ignore[arg-type]
 
     def test_a_recall_that_no_search_reaches_is_refused(self, large: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(graph, "WIDTHS", (1,))

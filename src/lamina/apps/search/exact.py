@@ -71,6 +71,17 @@ def check_metric(metric: str) -> None:
         raise SpecError(f"metric must be one of {', '.join(METRICS)}, not {metric!r}")
 
 
+def check_queries(queries: Float32, vectors: Vectors, k: int) -> None:
+    """Raises SpecError for a k below 1, another width than the vectors', or a query that is not finite."""
+    if not isinstance(k, int) or isinstance(k, bool) or k < 1:
+        raise SpecError(f"k must be a whole number of at least 1, not {k!r}")
+    if queries.ndim != 2 or queries.shape[1] != vectors.shape[1]:
+        raise SpecError(f"queries must be [Q, {vectors.shape[1]}], as wide as the vectors, not {list(queries.shape)}")
+    bad = np.flatnonzero(~np.isfinite(queries).all(axis=1))
+    if bad.size:
+        raise SpecError(f"query {bad[0]} has a vector that is not finite: it yields no token")
+
+
 def longest(vectors: Vectors) -> float:
     """The largest Euclidean length of vectors [N, D]; 0 of none."""
     blocks = (_block(vectors, None, start, FIRST) for start in range(0, len(vectors), FIRST))
@@ -87,7 +98,7 @@ def nearest(queries: Float32, vectors: Vectors, k: int, *, bound: float, rows: I
 
     Raises SpecError for a k below 1, another width, or a query that is not finite.
     """
-    _check(queries, vectors, k)
+    check_queries(queries, vectors, k)
     n = len(vectors) if rows is None else rows.size
     found = Found(np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.nan))
     with _workers(len(queries) * n * vectors.shape[1] if len(queries) > 2 else 0) as workers:
@@ -114,16 +125,6 @@ def pair_scores(queries: Float32, vectors: Vectors, query: Int64, row: Int64) ->
         products *= wide[query[some]]
         scores[some] = products.sum(axis=1)
     return scores
-
-
-def _check(queries: Float32, vectors: Vectors, k: int) -> None:
-    if not isinstance(k, int) or isinstance(k, bool) or k < 1:
-        raise SpecError(f"k must be a whole number of at least 1, not {k!r}")
-    if queries.ndim != 2 or queries.shape[1] != vectors.shape[1]:
-        raise SpecError(f"queries must be [Q, {vectors.shape[1]}], as wide as the vectors, not {list(queries.shape)}")
-    bad = np.flatnonzero(~np.isfinite(queries).all(axis=1))
-    if bad.size:
-        raise SpecError(f"query {bad[0]} has a vector that is not finite: it yields no token")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

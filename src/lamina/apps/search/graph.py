@@ -82,7 +82,7 @@ class Graph:
 
     def nearest(self, queries: Float32, vectors: Vectors, k: int) -> Found:
         """The best of what the graph proposes, with exact scores."""
-        query, place = self.candidates(queries, min(2 * k, len(vectors)))  # its own order is that of float16
+        query, place = self.candidates(queries, max(1, min(2 * k, len(vectors))))  # its own order is that of float16
         return best_of(query, place, pair_scores(queries, vectors, query, place), n_queries=len(queries), k=k)
 
     def measure(self, vectors: Vectors, *, bound: float, recall: float) -> Measured:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina.apps.mix import Data, Layer, Mix, usable
-from lamina.apps.search.exact import Float32, Found, Int64, Metric, longest, nearest, prepared
+from lamina.apps.search.exact import Float32, Found, Int64, Metric, check_queries, longest, nearest, prepared
 from lamina.apps.search.graph import Graph
 from lamina.embeddings import Vectors
 from lamina.errors import SpecError
@@ -64,6 +64,7 @@ class Index:
             raise SpecError(
                 "this search has no graph" if where is None else "a filtered search is exact: leave method out"
             )
+        check_queries(queries, self.vectors, k)
         ready = prepared(np.asarray(queries, np.float32), self.metric)
         if self.graph is not None and where is None and method != "exact":
             found = self.graph.nearest(ready, self.vectors, k)
@@ -71,7 +72,7 @@ class Index:
             found = nearest(ready, self.vectors, k, bound=self.bound, rows=self._places(where))
         if self.rows is None:
             return found
-        return Found(np.where(found.rows < 0, -1, self.rows[found.rows]), found.scores)
+        return Found(np.append(self.rows, -1)[found.rows], found.scores)  # -1, none, stays -1
 
     def _places(self, where: Bool | None) -> Int64 | None:
         """The vectors of the rows that may be found."""
