@@ -116,6 +116,15 @@ def test_figures_of_a_squad_file(cli: Cli, folder: Path) -> None:
     assert document(cli, folder / "squad.json", "--eval", "--layers", "6")["rows"] == [last]
 
 
+def test_passages_that_say_nothing_answer_nothing(cli: Cli, tmp_path: Path) -> None:
+    qa = {"id": "1", "question": "Who built it?", "answers": [{"text": "Ada"}]}
+    (tmp_path / "empty.json").write_text(json.dumps({"data": [{"paragraphs": [{"context": "", "qas": [qa]}]}]}))
+    (row,) = document(cli, tmp_path / "empty.json", "--eval", "--layers", "6")["rows"]
+    assert set(row.values()) == {"6", 0.0}
+    outcome = cli("answer", tmp_path / "empty.json", "--question", "Who built it?", "--quiet")
+    assert (outcome.code, outcome.out) == (0, "nothing: no passage says anything\n")
+
+
 def test_figures_of_a_head(cli: Cli, folder: Path, reading: Path, tmp_path: Path) -> None:
     chart, page = tmp_path / "figures.svg", tmp_path / "page.html"
     found = document(

@@ -130,6 +130,8 @@ def _ask(dataset: Dataset, reader: Reader, asked: list[str], layers: tuple[str, 
 
 
 def _print_answers(rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        click.echo("nothing: no passage says anything")
     heading = None
     for row in rows:
         if heading != (row["layer"], row["question"]):

@@ -106,6 +106,7 @@ def _row(
     """One layer's figures."""
     import numpy as np
 
+    from lamina.apps.answer.spans import Answer
     from lamina.apps.search.index import Index
     from lamina.apps.search.retrieval import retrieval
 
@@ -120,8 +121,9 @@ def _row(
     query, rank = np.nonzero(found[:, : task.k] >= 0)
     answers = read(mix, query, found[query, rank])
     order = np.lexsort((rank, np.array([-answer.score for answer in answers]), query))
-    firsts = order[np.searchsorted(query[order], everyone)]
-    return row | _marks(questions, [answers[place] for place in firsts.tolist()], task.language, "open_")
+    best = {int(query[place]): answers[place] for place in order[::-1].tolist()}  # the first of a question stays
+    nothing = Answer("", 0, 0, float("-inf"))
+    return row | _marks(questions, [best.get(number, nothing) for number in everyone.tolist()], task.language, "open_")
 
 
 def _marks(questions: Sequence[Question], answers: list[Answer], language: str, prefix: str) -> dict[str, float]:
