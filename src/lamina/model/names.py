@@ -85,7 +85,7 @@ _DEBERTA_TABLE: Renames = (
 _DEBERTA_IGNORED = (
     *Names(()).ignored,
     r"embeddings\.position\.weight$",  # stored by some, with `position_biased_input` false
-    r"distances\.weight$",  # likewise, with `pos_att_type` empty
+    r"distances\.(weight$|norm\.)",  # likewise, with `pos_att_type` empty or `relative_attention` false
 )
 
 BERT = Names(_BERT)
