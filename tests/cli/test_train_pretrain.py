@@ -93,6 +93,9 @@ def test_a_student_with_its_report(cli: Cli, texts: Path, tagged: Path, tmp_path
         (("--max-tokens", 700), "takes 512 at most"),
         (("--documents", "words"), "rows"),
         (("--steps", 0), "steps must be"),
+        (("--chart", "learning.foo"), "written as .svg"),
+        (("--chart", "nowhere/learning.svg"), "no folder 'nowhere'"),
+        (("--chart", "learning.svg"), "give a task by --probe"),
     ],
 )
 def test_what_cannot_be_asked_is_said(
@@ -102,6 +105,24 @@ def test_what_cannot_be_asked_is_said(
     assert outcome.code == 2
     assert said in outcome.err
     assert "Traceback" not in outcome.err
+    assert not (tmp_path / "m").exists()  # nothing was learnt before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--chart", "beside.foo"), "written as .svg"),
+        (("--report", "nowhere/beside.html"), "no folder 'nowhere'"),
+        (("--report", "beside.html", "--held-out", 0), "hold texts out"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said_before_a_student_learns(
+    cli: Cli, texts: Path, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    outcome = cli("train", "distil", texts, "--text", "body", "-o", tmp_path / "m", "--layers", 1, *QUICK, *arguments)
+    assert outcome.code == 2
+    assert said in outcome.err
+    assert not (tmp_path / "m").exists()
 
 
 def test_files_that_are_not_there_or_hold_nothing(cli: Cli, tmp_path: Path, texts: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lamina.cli.compose import result_file
 from lamina.cli.train_reading import Read, is_first, probe_options, reading_options
 from lamina.cli.training import Training, model_option, out_options, settings_options
 from lamina.train.settings import DISTIL
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     help="What guesses of masked tokens weigh beside states; the teacher needs the head.",
 )  # fmt: skip
 @click.option("--temperature", type=float, default=2.0, show_default=True, help="Of those guesses.")
-@click.option("--report", metavar="FILE.html", help="Write one self-contained page.")
+@click.option("--report", metavar="FILE.html", callback=result_file, help="Write one self-contained page.")
 @reading_options
 @probe_options
 @model_option
@@ -58,10 +59,13 @@ def distil(
 
     The comparison is in FOLDER/comparison.json; --share, --mask, --random and --whole-words count with --logits only.
     """
+    from lamina.errors import SpecError
     from lamina.train.distil import distil as run
 
     training = Training.taken_from(options)
     read = Read.taken_from(data, options)
+    if (read.chart or report) and not (read.probes or read.validate or read.reading.held_out):
+        raise SpecError("--chart and --report draw what is held out or probed: hold texts out, or give a --probe")
     chosen = _numbers("--layers", layers)
     matched = None if match is None else _numbers("--match", match)
 

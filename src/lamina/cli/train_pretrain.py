@@ -69,6 +69,8 @@ def pretrain(data: str, model: str | None, revision: str | None, next_sentences:
     training = Training.taken_from(options)
     described = {name: value for name in SCRATCH if (value := options.pop(name)) is not None}
     read = Read.taken_from(data, options, next_sentences=next_sentences)
+    if read.chart is not None and not read.probes and not scores_of(training.out):
+        raise SpecError("--chart draws what each layer knows: give a task by --probe")
     if model is not None and described:
         given = ", ".join(f"--{name.replace('_', '-')}" for name in described)
         raise SpecError(f"give a model to train further, or describe a new one ({given}), not both")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lamina.cli.compose import result_file
 from lamina.cli.options import columns_option, errors_option, format_option, text_option, together
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ probe_options = together(
         "format=, unit=, pool=, texts=2000.",
     ),
     click.option("--probe-every", type=click.IntRange(1), help="Steps.  [default: at the beginning and at the end]"),
-    click.option("--chart", metavar="FILE", help="Draw the result: .svg, .png, .html, or .json for Vega."),
+    click.option(
+        "--chart", metavar="FILE", callback=result_file, help="Draw the result: .svg, .png, .html, or .json for Vega."
+    ),
 )
 
 
