@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ from lamina.train.passages import OverPassages, Passages
 from lamina.train.run import Trained, run
 from lamina.train.settings import DISTIL, Settings
 from lamina.train.start import Start, begin
-from lamina.train.student import spread, write_student
+from lamina.train.student import begin_student, spread
 from lamina.train.watch import Probed, Watch, Watched
 
 Measure = Literal["mse", "cosine"]
@@ -190,26 +190,16 @@ def distil(
         master = begin(teacher, revision=revision)
         reading.check(master.architecture.max_tokens)
         chosen = spread(layers, master.architecture.n_layers) if isinstance(layers, int) else tuple(layers)
-        lessons = Lessons(
-            match=_matched(match, chosen, master), measure=measure, logits=logits, temperature=temperature
-        )
-        write_student(master, chosen, folder / "student")
-        student = begin(folder / "student")
-        student = replace(
-            student, checkpoint=replace(student.checkpoint, name=f"a student of {master.checkpoint.name}")
-        )
+        matched = _matched(match, chosen, master)
+        lessons = Lessons(match=matched, measure=measure, logits=logits, temperature=temperature)
+        student = begin_student(master, chosen, folder / "student")
         material = make_material(held, validate, student, reading, folder, seed=settings.seed)
         objective = _objective(master, student, lessons, material, reading.masking, settings)
         tasks = Watched.of(probes, objective.module.encoder, student, every=probe_every)
-        comparison = Comparison(master, student, lessons.match, material.held_out, tasks.tasks)
-        asked = {
-            "task": "distil", "teacher": master.checkpoint.weights_sha256(), "layers": list(chosen),
-            "match": list(lessons.match), "measure": measure, "logits": logits, "temperature": temperature,
-            **material.asked,
-        }  # fmt: skip
+        comparison = Comparison(master, student, matched, material.held_out, tasks.tasks)
         return run(
             objective, student, settings, out=Path(out), overwrite=overwrite,
-            watcher=Watch(tasks, Path(out), watcher), asked=asked,
+            watcher=Watch(tasks, Path(out), watcher), asked=_asked(master, chosen, lessons, material),
             about={"teacher_name": master.checkpoint.name, **material.about},
             write=lambda into: _write(into, objective, student, comparison),
         )  # fmt: skip
@@ -222,6 +212,12 @@ def _matched(match: Sequence[int] | None, layers: Sequence[int], teacher: Start)
     if len(match) != len(layers) or not all(0 <= layer <= n for layer in match):
         raise SpecError(f"match must name {len(layers)} layers of the teacher, 0 to {n}: one for each of the student's")
     return tuple(match)
+
+
+def _asked(teacher: Start, layers: Sequence[int], lessons: Lessons, material: Material) -> dict[str, Any]:
+    """What a run keeps to when it goes on."""
+    sha256 = teacher.checkpoint.weights_sha256()
+    return {"task": "distil", "teacher": sha256, "layers": list(layers), **asdict(lessons), **material.asked}
 
 
 def _objective(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from lamina.model.checkpoint import CONFIG, SINGLE
 from lamina.model.config import config_of
 from lamina.model.rewrite import rewritten
 from lamina.train.folder import OF_NUMBERS, copy_tokenizer
-from lamina.train.start import Start
+from lamina.train.start import Start, begin
 from lamina.train.state import write_tensors
 
 NUMBER = {"distilbert": "n_layers"}  # what a family calls its number of layers, if not num_hidden_layers
@@ -31,6 +32,13 @@ def spread(n: int, of: int) -> tuple[int, ...]:
     if not 1 <= n <= of:
         raise SpecError(f"layers must be from 1 to {of}, the teacher's, not {n}")
     return tuple(round((k + 1) * of / n) for k in range(n))
+
+
+def begin_student(teacher: Start, layers: Sequence[int], folder: Path) -> Start:
+    """A student, written into a folder and read. Raises SpecError."""
+    write_student(teacher, layers, folder)
+    start = begin(folder)
+    return replace(start, checkpoint=replace(start.checkpoint, name=f"a student of {teacher.checkpoint.name}"))
 
 
 def write_student(teacher: Start, layers: Sequence[int], folder: Path) -> None:
