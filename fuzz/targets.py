@@ -34,7 +34,8 @@ from lamina.model.weights import read_weights
 from lamina.spec import Spec
 from lamina.text.source import Rows, Source
 from lamina.text.text import Text, Unreadable, as_text
-from lamina.text.tokenizer import Tokens, load_tokenizer
+from lamina.text.tokenizer import load_tokenizer
+from lamina.text.tokens import Tokens
 from lamina.text.units import make_units
 
 LINED = ("txt", "csv", "tsv", "jsonl", "conll", "conllu")

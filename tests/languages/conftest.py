@@ -11,7 +11,8 @@ import pytest
 
 from lamina.spec import Unit
 from lamina.text.text import Text
-from lamina.text.tokenizer import Tokenizer, Tokens, load_tokenizer
+from lamina.text.tokenizer import Tokenizer, load_tokenizer
+from lamina.text.tokens import Tokens
 from lamina.text.units import Units, make_units
 from tests.languages.corpus import TOKENIZERS, corpus, save_tokenizer
 

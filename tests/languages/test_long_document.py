@@ -15,7 +15,7 @@ from lamina.engine.batch import Batch, Program, Rows
 from lamina.extraction.extractor import Extractor
 from lamina.spec import Overlap
 from lamina.text.breaks import word_ranges
-from lamina.text.tokenizer import Tokens
+from lamina.text.tokens import Tokens
 from lamina.text.windows import Windows, fill, make_windows, n_taken
 from tests.checkpoints import save_bert
 from tests.languages.corpus import contexts, save_tokenizer

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import lamina.text.pieces
 from lamina.errors import TextError
 from lamina.text.text import Text
-from lamina.text.tokenizer import Tokenizer, Tokens, load_tokenizer
+from lamina.text.tokenizer import Tokenizer, load_tokenizer
+from lamina.text.tokens import Tokens
 from tests.checkpoints import save_vocabulary
 from tests.samples import BARE, TEXTS, prose
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from lamina.text.breaks import sentence_ranges, word_ranges
 from lamina.text.text import Text, as_text
-from lamina.text.tokenizer import Tokenizer, Tokens, load_tokenizer
+from lamina.text.tokenizer import Tokenizer, load_tokenizer
+from lamina.text.tokens import Tokens
 from lamina.text.units import Units, cut, kept_tokens, n_ordinary, pooled_tokens
 from lamina.text.units import make_units as make
 from tests.checkpoints import save_vocabulary

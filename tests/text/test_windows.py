@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamina.errors import TextError
-from lamina.text.tokenizer import Tokens
+from lamina.text.tokens import Tokens
 from lamina.text.windows import Windows, check_lengths, fill, make_segments, make_windows, n_taken
 from tests.text.tokens_by_hand import tokens_counted
 

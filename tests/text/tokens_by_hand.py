@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lamina.text.tokenizer import Tokens
+from lamina.text.tokens import Tokens
 
 Pairs = Sequence[tuple[int, int]]
 

@@ -20,7 +20,7 @@ from lamina.extraction.dense import apply_dense
 from lamina.extraction.plan import Plan, View
 from lamina.extraction.weighting import is_consecutive
 from lamina.model.sentence import Dense, Normalize
-from lamina.text.tokenizer import Int64
+from lamina.text.tokens import Int64
 
 Array = npt.NDArray[Any]  # float32, or float16 where what is stored comes so
 

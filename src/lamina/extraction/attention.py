@@ -23,7 +23,8 @@ from lamina.model.architecture import Architecture
 from lamina.spec import Layers, Spec
 from lamina.text.source import rows_of
 from lamina.text.text import Text, as_text
-from lamina.text.tokenizer import Bool, Int64, Tokenizer, Tokens
+from lamina.text.tokenizer import Tokenizer
+from lamina.text.tokens import Bool, Int64, Tokens
 from lamina.text.units import Units, make_units
 from lamina.text.windows import Windows, fill, make_segments, make_windows
 

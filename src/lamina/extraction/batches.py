@@ -14,7 +14,7 @@ from lamina.engine.batch import Batch, round_down
 from lamina.engine.batch import Rows as ReducedRows
 from lamina.extraction.chunk import Chunk, ChunkView
 from lamina.extraction.weighting import ragged
-from lamina.text.tokenizer import Int64
+from lamina.text.tokens import Int64
 from lamina.text.windows import fill
 
 STEP = 8  # padded lengths are multiples of it: 4.5 % of tokens are then padding on mixed texts

@@ -23,7 +23,8 @@ from lamina.spec import Pool
 from lamina.text.prompt import encode_after, n_before
 from lamina.text.source import Item, Rows
 from lamina.text.text import OnError, Text, Unreadable, as_text
-from lamina.text.tokenizer import Int64, Tokenizer, Tokens
+from lamina.text.tokenizer import Tokenizer
+from lamina.text.tokens import Int64, Tokens
 from lamina.text.units import WHOLE, Units, cut, kept_tokens, make_units, pooled_tokens, sentence_tokens
 from lamina.text.windows import Segments, Windows, check_lengths, check_room, make_segments, make_windows, n_taken
 

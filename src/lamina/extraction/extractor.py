@@ -34,7 +34,8 @@ from lamina.model.weights import read_weights
 from lamina.spec import Combine, Layers, Long, Overlap, Pool, Spec, Special, Unit
 from lamina.text.source import Rows, rows_of
 from lamina.text.text import OnError, Text
-from lamina.text.tokenizer import Int64, Tokenizer
+from lamina.text.tokenizer import Tokenizer
+from lamina.text.tokens import Int64
 
 FEW = 64  # texts that are one chunk, for which a thread that prepares the next would only cost time
 

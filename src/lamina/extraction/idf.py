@@ -11,7 +11,8 @@ from lamina.engine.batch import Float32
 from lamina.errors import TextError
 from lamina.text.source import Rows
 from lamina.text.text import OnError, Unreadable, as_text
-from lamina.text.tokenizer import Int64, Tokenizer
+from lamina.text.tokenizer import Tokenizer
+from lamina.text.tokens import Int64
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,7 @@ import numpy as np
 from lamina.extraction.chunk import Chunk, ChunkView
 from lamina.extraction.plan import Plan
 from lamina.extraction.regroup import room
-from lamina.text.tokenizer import Int64
+from lamina.text.tokens import Int64
 from lamina.text.windows import Segments
 
 Start = tuple[int, int]  # a text's number in the input, and how many of its rows come before

@@ -13,7 +13,8 @@ from lamina.embeddings import COMBINED, LAYER_PREFIX, PAIR_FIELDS, TOKEN_FIELDS,
 from lamina.extraction.weighting import is_consecutive
 from lamina.spec import Unit
 from lamina.text.text import Text
-from lamina.text.tokenizer import Int64, Tokenizer, Tokens
+from lamina.text.tokenizer import Tokenizer
+from lamina.text.tokens import Int64, Tokens
 from lamina.text.units import WHOLE, Units, n_ordinary
 from lamina.text.windows import Segments
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from lamina.engine.batch import Float32
 from lamina.spec import Pool
-from lamina.text.tokenizer import Int64
+from lamina.text.tokens import Int64
 
 
 def token_weights(pool: Pool, rarity: Float32 | None, n_taken: Int64 | None) -> Float32 | None:

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lamina.errors import TextError
 from lamina.text.text import Text
-
-if TYPE_CHECKING:
-    from lamina.text.tokenizer import Tokens
+from lamina.text.tokens import Tokens
 
 PIECE = 1 << 19  # characters of a piece, without what it shares: 80 MB in the tokenizer
 MARGIN = 1 << 12  # characters that it shares with its neighbour on either side of their seam

@@ -13,7 +13,8 @@ import numpy as np
 
 from lamina.errors import TextError
 from lamina.text.text import Text, as_text
-from lamina.text.tokenizer import Tokenizer, Tokens
+from lamina.text.tokenizer import Tokenizer
+from lamina.text.tokens import Tokens
 
 
 def encode_after(prompt: str, texts: Sequence[str | Text], tokenizer: Tokenizer) -> Tokens:

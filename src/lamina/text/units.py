@@ -15,7 +15,7 @@ import numpy as np
 from lamina.spec import Pool, Special, Unit
 from lamina.text.breaks import sentence_ranges, word_ranges
 from lamina.text.text import Text
-from lamina.text.tokenizer import Bool, Int64, Tokens
+from lamina.text.tokens import Bool, Int64, Tokens
 
 Ranges = Sequence[tuple[int, int]]
 

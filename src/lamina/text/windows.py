@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from lamina.errors import TextError
 from lamina.spec import Overlap
-from lamina.text.tokenizer import Int32, Int64, Tokens
+from lamina.text.tokens import Int32, Int64, Tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from lamina.apps.answer.squad import exact_match, f1, squad_file
 from lamina.engine.batch import Batch, Int32
 from lamina.errors import SourceError, SpecError
 from lamina.text.text import Text
-from lamina.text.tokenizer import Tokens
+from lamina.text.tokens import Tokens
 from lamina.text.windows import Windows
 from lamina.train.batching import in_batches
 from lamina.train.examples import Examples, split

@@ -23,7 +23,8 @@ from lamina.dataset.durable import make_folder, write_bytes
 from lamina.errors import DatasetError, SourceError
 from lamina.text.source import Source
 from lamina.text.text import Text, as_text
-from lamina.text.tokenizer import Bool, Int64, Tokenizer, Tokens
+from lamina.text.tokenizer import Tokenizer
+from lamina.text.tokens import Bool, Int64, Tokens
 from lamina.text.units import make_units
 
 Ids = npt.NDArray[np.uint16] | npt.NDArray[np.int32]

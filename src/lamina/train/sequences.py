@@ -15,7 +15,7 @@ import numpy.typing as npt
 from lamina.engine.batch import Batch, Int32
 from lamina.errors import TextError
 from lamina.text.text import Text
-from lamina.text.tokenizer import Tokens
+from lamina.text.tokens import Tokens
 from lamina.text.units import cut, kept_tokens
 from lamina.text.windows import Windows, check_room, fill, make_windows
 from lamina.train.start import Start
