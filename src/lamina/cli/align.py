@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lamina.cli.align_mine import mine_files
+from lamina.cli.align_texts import extracted, lines
 from lamina.cli.compose import command_line, is_file, model_facts, print_json, print_table, result_options
 from lamina.cli.options import model_options, quiet_option
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from lamina.apps.align.score import Gold
     from lamina.embeddings import Embeddings
     from lamina.extraction.extractor import Extractor
-    from lamina.spec import Spec
-    from lamina.text.text import Text
 
 PARTED = "|||"  # between the two sentences of a line
 _NAME = re.compile(r"\S+\.\w{1,8}", re.ASCII)  # of a file, rather than a sentence
@@ -155,23 +154,6 @@ def sentences(pairs: tuple[str, ...], split: str | None, *, spaces: bool) -> Sen
     return Sentences([one for one, _ in both], [two for _, two in both], split != "unicode")
 
 
-def lines(path: str) -> list[str]:
-    """The lines of a text file. Raises SourceError."""
-    from lamina.text.source import Source
-    from lamina.text.text import as_text
-
-    return [as_text(text).text for rows in Source(path, "txt").rows() for text in rows.texts]
-
-
-def extracted(extractor: Extractor, texts: Sequence[str | Text], spec: Spec, seen: Any = None) -> Embeddings:
-    """The embeddings of texts, counted for progress."""
-    from lamina.embeddings import concatenate
-    from lamina.text.source import rows_of
-
-    parts = list(extractor.stream_rows(rows_of(texts), {"": spec}, on_batch=seen, even_if_empty=True))
-    return concatenate(part[""] for part in parts)
-
-
 def _split(line: str) -> list[str]:
     """Words between spaces or tabs; a no-break space is part of a word, as in `10 000`."""
     return [word for word in re.split(r"[ \t]+", line) if word]
@@ -258,7 +240,7 @@ def _give_out(
     if report:
         align_page(found, words, marked, facts={"command": command_line(), **facts}).save(report)
     if chart:
-        from lamina.apps.charts import save
+        from lamina.apps.chart_files import save
 
         save(_chart(rows, marked is not None), chart)
     if as_json:

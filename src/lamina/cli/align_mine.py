@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lamina.cli.align_texts import extracted, lines
 from lamina.cli.compose import is_file, model_facts, print_json
 from lamina.cli.figures import Figures
 
@@ -21,7 +22,6 @@ def mine_files(
     model: dict[str, Any],
 ) -> None:  # fmt: skip
     """Pair the lines of two files at one layer; or where they are parallel, say by layer how well it is done."""
-    from lamina.cli.align import lines
     from lamina.errors import SourceError, SpecError
     from lamina.extraction.loading import load
 
@@ -50,7 +50,6 @@ def _mined(
 ) -> list[Mined]:
     from lamina.apps.align.mining import mine
     from lamina.apps.mix import mixes_of
-    from lamina.cli.align import extracted
     from lamina.cli.progress import progress
     from lamina.cli.queries import layers_of
     from lamina.spec import Spec
