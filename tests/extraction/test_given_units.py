@@ -44,6 +44,13 @@ def test_spans_may_overlap_and_nest(minilm: Extractor) -> None:
     assert found.units["status"].to_pylist()[-1] == "dropped"
 
 
+def test_a_span_of_no_character_has_no_token_wherever_it_stands(minilm: Extractor) -> None:
+    spans = [(place, place) for place in range(len("We sat") + 1)]
+    units = minilm.extract([lamina.Text.with_spans("We sat", spans)], unit="span", layers=0).units
+    assert units["n_tokens"].to_pylist() == [0] * len(spans)
+    assert set(units["status"].to_pylist()) == {"dropped"}
+
+
 @pytest.mark.parametrize("span", [(-1, 2), (2, 1), (0, 99)])
 def test_a_span_outside_its_text_is_refused(span: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="characters"):

@@ -165,7 +165,7 @@ def _of_both(
 
 
 def _ranges(ranges: Sequence[Ranges], tokens: Tokens) -> Units:
-    """Units of given character ranges, a list for each text; each takes the tokens that overlap it."""
+    """Units of given character ranges, a list for each text; each takes the tokens that overlap it (empty: none)."""
     text = np.repeat(np.arange(len(ranges)), [len(of_text) for of_text in ranges])
     flat = np.array([pair for of_text in ranges for pair in of_text], np.int64).reshape(-1, 2)
     starts, ends = np.ascontiguousarray(flat[:, 0]), np.ascontiguousarray(flat[:, 1])
@@ -174,7 +174,7 @@ def _ranges(ranges: Sequence[Ranges], tokens: Tokens) -> Units:
     token_origins = origins[tokens.text_index]
     first = np.searchsorted(token_origins + tokens.ends, origins[text] + starts, side="right")
     last = np.searchsorted(token_origins + tokens.starts, origins[text] + ends, side="left")
-    return _units(text, starts, ends, first, np.maximum(first, last))
+    return _units(text, starts, ends, first, np.where(starts < ends, np.maximum(first, last), first))
 
 
 def _units(text: Int64, starts: Int64, ends: Int64, first: Int64, last: Int64) -> Units:
