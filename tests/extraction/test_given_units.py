@@ -51,6 +51,17 @@ def test_a_span_of_no_character_has_no_token_wherever_it_stands(minilm: Extracto
     assert set(units["status"].to_pylist()) == {"dropped"}
 
 
+def test_words_and_spans_may_be_lists(tiny: Extractor) -> None:
+    lists = lamina.Text("a b", words=[[0, 1], [2, 3]], spans=[[0, 3]])  # type: ignore[arg-type]
+    assert lists == lamina.Text("a b", words=((0, 1), (2, 3)), spans=((0, 3),))
+    assert tiny.extract([lists], unit="word").units["surface"].to_pylist() == ["a", "b"]
+
+
+def test_one_string_is_no_list_of_words() -> None:
+    with pytest.raises(lamina.LaminaError, match="put them in a list"):
+        lamina.Text.of_words("the river")
+
+
 @pytest.mark.parametrize("span", [(-1, 2), (2, 1), (0, 99)])
 def test_a_span_outside_its_text_is_refused(span: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="characters"):

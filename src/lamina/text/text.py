@@ -32,7 +32,9 @@ class Text:
             if not isinstance(value, str):
                 raise TextError(f"holds {a_kind(value)} where a string is expected", row=0)
         for name in ("words", "spans"):
-            ranges = getattr(self, name)
+            given = getattr(self, name)
+            ranges = None if given is None else tuple((start, end) for start, end in given)
+            object.__setattr__(self, name, ranges)  # of lists, too: equal texts are found by their hash
             for start, end in ranges or ():
                 if not 0 <= start <= end <= len(self.text):
                     raise ValueError(f"{name}: characters {start} to {end} of a text of {len(self.text)} characters")
@@ -40,6 +42,8 @@ class Text:
     @classmethod
     def of_words(cls, words: Iterable[str], *, pair: str | None = None) -> Text:
         """A text of ready-made words, as in CoNLL, joined by single spaces; offsets are into that string."""
+        if isinstance(words, str):
+            raise TextError("has one string for its words: put them in a list", row=0)
         held = list(words)
         ranges, start = [], 0
         for word in held:
