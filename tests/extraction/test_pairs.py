@@ -47,6 +47,13 @@ def test_a_row_a_text_is_two_for_a_pair_and_unit_pair_is_one(minilm: Extractor) 
     np.testing.assert_allclose(mean, tokens.mean(axis=0), rtol=1e-4, atol=1e-5)
 
 
+def test_the_surface_of_unit_pair_is_as_long_as_its_offsets_say(minilm: Extractor) -> None:
+    texts = [PAIR, "alone", lamina.Text("left", pair=""), ""]
+    units = minilm.extract(texts, unit="pair", layers=0).units.to_pylist()
+    assert [row["surface"] for row in units] == [f"{PAIR.text}\t{PAIR.pair}", "alone", "left\t", ""]
+    assert [row["end"] for row in units] == [len(row["surface"]) for row in units]
+
+
 def test_the_sides_of_a_pair_share_its_tokens_between_them(minilm: Extractor) -> None:
     sides = minilm.extract([PAIR], unit="text", pool="sum", layers=4).layer(4)
     whole = minilm.extract([PAIR], unit="pair", pool="sum", layers=4).layer(4)[0]

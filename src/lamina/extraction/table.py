@@ -103,7 +103,7 @@ def _array(values: Any, kind: pa.DataType) -> pa.Array:
 
 def _surfaces(unit: Unit, texts: list[Text], text: Int64, second: Any, starts: Int64, ends: Int64) -> list[str]:
     if unit == "pair":
-        return [f"{one.text}\t{one.pair or ''}" for one in texts]
+        return [one.text if one.pair is None else f"{one.text}\t{one.pair}" for one in texts]
     strings = [one.text for one in texts]
     others = [one.pair or "" for one in texts] if second.any() else strings
     places = zip(text.tolist(), second.tolist(), starts.tolist(), ends.tolist(), strict=True)
