@@ -43,6 +43,7 @@ N = 12
         (range(4, 0, -2), (4, 2)),
         (iter([2, 5]), (2, 5)),
         (np.array([1, 2]), (1, 2)),
+        (np.int64(4), (4,)),
     ],
 )
 def test_layer_words_name_layers(layers: Any, numbers: tuple[int, ...]) -> None:
@@ -90,6 +91,7 @@ def test_a_number_of_thousands_of_digits_is_refused_as_any_other(text: str) -> N
 
 
 REFUSED: list[dict[str, Any]] = [
+    {"layers": 4}, {"layers": [4]}, {"layers": None},
     {"unit": "page"}, {"unit": "Text"}, {"unit": None}, {"unit": ["text"]},
     {"pool": "average"}, {"pool": ""}, {"pool": "cls", "unit": "word"}, {"pool": "cls", "unit": "token"},
     {"special": "only"}, {"special": True}, {"long": "cut"}, {"dtype": "bfloat16"}, {"dtype": "float64"},

@@ -76,6 +76,8 @@ class Spec:
         _check_word("long", self.long, get_args(Long))
         _check_word("overlap", self.overlap, get_args(Overlap))
         _check_word("dtype", self.dtype, get_args(Dtype))
+        if not isinstance(self.layers, str):
+            raise SpecError(f"layers of a Spec are a string such as '4' or '0,6', not {self.layers!r}: or use Spec.of")
         _layer_items(self.layers)
         self.layer_weights()
         if self.pool in ("cls", "model") and self.unit not in ("text", "pair"):
@@ -191,11 +193,7 @@ def layers_text(layers: Layers) -> str:
     """The layer words of a Spec for a Python value: `[0, 6]` gives `"0,6"`."""
     if isinstance(layers, str):
         return layers.replace(" ", "")
-    if isinstance(layers, int) and not isinstance(layers, bool):
-        return str(layers)
-    if not isinstance(layers, Iterable):
-        raise SpecError(f"layers must be a word, a number or a list of numbers, not {layers!r}")
-    items = list(layers)
+    items = list(layers) if isinstance(layers, Iterable) else [layers]
     for item in items:
         if isinstance(item, bool) or not hasattr(item, "__index__"):
             raise SpecError(f"a layer is a whole number, not {item!r}")
