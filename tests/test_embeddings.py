@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from lamina.embeddings import Embeddings, concatenate, vector_columns, vector_matrix
+from lamina.errors import SpecError
 from lamina.extraction.extractor import Extractor
 
 
@@ -35,6 +36,12 @@ def test_a_table_gives_every_vector_back(found: Embeddings, dtype: Any) -> None:
         back = vector_matrix(table[f"layer_{layer}"])
         assert back.dtype == dtype
         assert np.array_equal(back, found.layer(layer).astype(dtype), equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float64", "half", None])
+def test_a_table_of_a_type_that_is_not_stored_is_refused(found: Embeddings, dtype: Any) -> None:
+    with pytest.raises(SpecError, match="dtype must be one of float16, float32"):
+        found.table(dtype)
 
 
 def test_a_matrix_is_read_from_several_chunks_and_slices(found: Embeddings) -> None:

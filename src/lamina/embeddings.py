@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -147,7 +147,9 @@ def held_layer(number: int, layers: tuple[int, ...], refusal: str) -> int:
 
 
 def vector_field(name: str, width: int, dtype: Dtype) -> pa.Field:
-    """The Arrow field of a vector column."""
+    """The Arrow field of a vector column. Raises SpecError for a dtype that none is stored in."""
+    if dtype not in get_args(Dtype):
+        raise SpecError(f"dtype must be one of {', '.join(get_args(Dtype))}, not {dtype!r}")
     value = pa.float16() if dtype == "float16" else pa.float32()
     return pa.field(name, pa.list_(pa.field("item", value, nullable=False), width), nullable=False)
 
