@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 import lamina
+from lamina.errors import TextError
 from lamina.extraction.extractor import Extractor
+from lamina.extraction.idf import fit_idf
+from lamina.text.source import rows_of
+from lamina.text.text import Text
+from lamina.text.tokenizer import Tokenizer, Tokens
 from tests.samples import SCRIPTS, prose
 
 TEXTS = [prose(90), SCRIPTS["english"], SCRIPTS["chinese"], "a"]  # the first takes several windows
@@ -78,6 +84,35 @@ def test_idf_refuses_one_string_as_every_pool_does(deep: Extractor) -> None:
 def test_idf_reads_an_iterator_once(deep: Extractor) -> None:
     once = deep.extract(iter(TEXTS), pool="idf", layers=3)
     np.testing.assert_array_equal(once.layer(3), deep.extract(TEXTS, pool="idf", layers=3).layer(3))
+
+
+@dataclass
+class Refusing:
+    """A tokenizer that refuses one text, and once that is gone the next one."""
+
+    tokenizer: Tokenizer
+    refused: tuple[str, ...]
+
+    @property
+    def n_ids(self) -> int:
+        return self.tokenizer.n_ids
+
+    def encode(self, texts: list[Text]) -> Tokens:
+        found = [text.text for text in texts]
+        for bad in self.refused:
+            if bad in found:
+                raise TextError("is refused", row=found.index(bad))
+        return self.tokenizer.encode(texts)
+
+
+def test_idf_leaves_out_what_is_refused_for_one_reason_after_another(deep: Extractor) -> None:
+    rows = list(rows_of(["one", "b", "a", "two"]))
+    with pytest.raises(TextError, match="text 2 is refused"):
+        fit_idf(rows, Refusing(deep.tokenizer, ("a", "b")))
+    found = fit_idf(rows, Refusing(deep.tokenizer, ("a", "b")), on_error="mark")
+    expected = fit_idf(rows_of(["one", "two"]), deep.tokenizer)
+    assert found.n_texts == 2
+    np.testing.assert_array_equal(found.counts, expected.counts)
 
 
 def test_a_dataset_keeps_what_idf_was_fitted_on(deep: Extractor, tmp_path) -> None:

@@ -35,13 +35,14 @@ def fit_idf(rows: Iterable[Rows], tokenizer: Tokenizer, *, on_error: OnError = "
     for group in rows:
         places = [place for place, text in enumerate(group.texts) if not isinstance(text, Unreadable)]
         texts = [as_text(group.texts[place]) for place in places]
-        try:
-            tokens = tokenizer.encode(texts)
-        except TextError as error:
-            if on_error == "stop":
-                raise error.at(first_row + places[error.row]) from None
-            texts = [text for place, text in enumerate(texts) if place not in error.refused]
-            tokens = tokenizer.encode(texts)
+        while True:  # as often as there are kinds of refusal
+            try:
+                tokens = tokenizer.encode(texts)
+                break
+            except TextError as error:
+                if on_error == "stop":
+                    raise error.at(first_row + places[error.row]) from None
+                texts = [text for place, text in enumerate(texts) if place not in error.refused]
         once = np.unique(tokens.text_index * counts.size + tokens.ids)  # each token once a text
         counts += np.bincount(once % counts.size, minlength=counts.size)
         n_texts += len(texts)
