@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -188,3 +189,14 @@ def test_errors_of_a_process_are_those_of_the_front_door(process: Cli, tmp_path:
     outcome = process("extract", tmp_path / "gone.csv", "-o", tmp_path / "d")
     assert outcome.code == 1
     assert "gone.csv" in outcome.sentence
+
+
+def test_an_output_that_takes_few_characters_takes_what_is_said(
+    process: Cli, made: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As a file on Windows does."""
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
+    shutil.copytree(made, tmp_path / "d")
+    outcome = process("fit", tmp_path / "d", "--name", "centred")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert f"384 \\u2192 384; fitted on {len(TEXTS)} rows" in outcome.out

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from importlib import import_module
+from io import TextIOWrapper
 
 import click
 
@@ -99,6 +100,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _hear)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where the shell wants it ignored
         signal.signal(signal.SIGINT, _hear)
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file on Windows takes no →
     code = run(sys.argv[1:])
     if code in SAID:  # a thread may still wait for a silent pipe, and Python would wait for the thread
         sys.stdout.flush()

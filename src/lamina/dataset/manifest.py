@@ -209,8 +209,8 @@ def read_manifest(folder: Path) -> Manifest:
         found = unsealed(path, FORMAT, VERSION, other="not a manifest of Lamina", error=DatasetError)
     except FileNotFoundError:
         raise DatasetError(f"{folder} is no dataset: it has no {FILE}") from None
-    except NotADirectoryError as error:
-        raise DatasetError(f"{path} cannot be read: {error}") from None
+    except NotADirectoryError:
+        raise DatasetError(f"{folder} is a file; a dataset is a folder") from None
     try:
         return _parsed(found)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
