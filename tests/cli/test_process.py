@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import signal
 import subprocess
@@ -169,7 +171,8 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_shard(process: Cli, tmp_path:
 
     outcome = process("extract", lines, "-o", tmp_path / "d", limit=small_files)
     assert outcome.code == 1
-    assert "File too large" in outcome.sentence
+    assert outcome.sentence.startswith(f"{tmp_path / 'd' / 'shards'}")
+    assert outcome.sentence.endswith(".parquet: File too large")
     assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == [
         "d",
         "d/manifest.json",
@@ -200,3 +203,16 @@ def test_an_output_that_takes_few_characters_takes_what_is_said(
     outcome = process("fit", tmp_path / "d", "--name", "centred")
     assert (outcome.code, outcome.err) == (0, "")
     assert f"384 \\u2192 384; fitted on {len(TEXTS)} rows" in outcome.out
+
+
+def test_a_disk_without_room_is_named_with_what_to_do(
+    cli: Cli, lines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, _: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with monkeypatch.context() as broken:
+        broken.setattr("lamina.dataset.writer.write_whole", full)
+        said = cli("extract", lines, "-o", tmp_path / "d", "--layers", "0").sentence
+    assert said.endswith(".parquet: No space left on device: make room, and give the same command again")
+    assert cli("extract", lines, "-o", tmp_path / "d", "--layers", "0").code == 0

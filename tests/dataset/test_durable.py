@@ -85,8 +85,9 @@ def test_a_step_that_fails_leaves_the_old_content_or_nothing(
         monkeypatch.setattr(os, "fsync", fail)
     else:
         monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as raised:
         write_whole(path, write)
+    assert raised.value.filename == str(path)
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == ([("x.bin", old)] if old is not None else [])
 
 

@@ -7,6 +7,7 @@ Data goes to stdout or files, progress and errors to stderr.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ INTERRUPTED = 130
 TERMINATED = 143  # by SIGTERM, as a queue or a container does when time is up
 SAID = {INTERRUPTED: "interrupted", TERMINATED: "terminated"}
 GRACE = 1.5  # seconds
+FULL = (errno.ENOSPC, errno.EDQUOT)  # what a disk without room is called
 
 # verb -> what --help says of it. The module is lamina.cli.VERB and is imported only when the verb is used.
 VERBS = {
@@ -132,7 +134,8 @@ def run(arguments: list[str]) -> int:
     except MemoryError:
         return _said("not enough memory; --batch-tokens makes batches smaller, --layers asks for less", 1)
     except OSError as error:
-        return _said(f"{error.filename or 'the disk'}: {error.strerror or error}", 1)
+        advice = ": make room, and give the same command again" if error.errno in FULL else ""
+        return _said(f"{error.filename or 'the disk'}: {error.strerror or error}{advice}", 1)
     except Exception as error:  # a bug: say so, and how to see where
         if os.environ.get("LAMINA_TRACEBACK"):
             raise

@@ -50,9 +50,11 @@ def write_whole(
         if accept is not None:
             accept(written)
         os.replace(aside, path)  # noqa: PTH105 - the tests put another `os` here, which fails or counts
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             os.unlink(aside)  # noqa: PTH108
+        if isinstance(error, OSError) and error.filename in (None, str(aside)):
+            error.filename = str(path)  # that of a write says none
         raise
     sync_folder(path.parent)
     return written
