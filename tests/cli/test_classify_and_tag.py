@@ -7,14 +7,18 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 import pytest
 
 from lamina.cli.main import run
+from lamina.cli.trained import Run
+from lamina.embeddings import Embeddings
 from tests.cli.conftest import Cli, command
 
 GOOD = ("a warm and generous film", "wonderful, funny, moving", "I loved every minute", "the best of the year", "a joy")
@@ -268,6 +272,30 @@ def test_conll_goes_in_and_out_word_by_word(cli: Cli, tagger: Path, conll: Path)
     found = json.loads(cli("tag", "eval", tagger, conll, "--json").out)
     assert [row["kind"] for row in found["rows"]] == ["LOC", "PER", "all"]
     assert found["f1"] == 1.0
+
+
+def test_a_text_that_comes_in_several_parts_is_tagged_as_one(
+    cli: Cli, tagger: Path, conll: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a long one does; here every text is torn, and its words come before it or after."""
+    original = Run.parts
+
+    def torn(self: Run, *given: Any) -> Iterator[dict[str, Embeddings]]:
+        for part in original(self, *given):
+            for k in range(7):
+                cuts = {name: (len(one) * k // 7, len(one) * (k + 1) // 7) for name, one in part.items()}
+                yield {
+                    name: Embeddings(
+                        part[name].units.slice(low, high - low),
+                        {column: vectors[low:high] for column, vectors in part[name].columns.items()},
+                        n_texts=0,
+                    )
+                    for name, (low, high) in cuts.items()
+                }
+
+    monkeypatch.setattr(Run, "parts", torn)
+    assert cli("tag", "predict", tagger, conll, "--to", "conll").out == CONLL * 4
+    assert "accuracy of words 1.0000, over 12 texts, 44 words" in cli("tag", "eval", tagger, conll).out
 
 
 def test_a_tagger_of_plain_tags_and_its_page(cli: Cli, tmp_path: Path) -> None:

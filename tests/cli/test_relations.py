@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lamina.cli.relations import whole_texts
+from lamina.cli.trained import whole_texts
 from lamina.embeddings import Embeddings
 from tests.cli.conftest import Cli
 

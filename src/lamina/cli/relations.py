@@ -20,13 +20,12 @@ from lamina.cli.compose import (
     result_options,
 )
 from lamina.cli.options import quiet_option, source_options
-from lamina.cli.trained import Run, encoder_options, leave
+from lamina.cli.trained import Run, encoder_options, leave, readable, whole_texts
 
 if TYPE_CHECKING:
     from lamina.apps.mix import Data, Mix
     from lamina.apps.relations import Edge, Entities, Gathering, Mention
     from lamina.apps.tag.tagger import Tagger
-    from lamina.embeddings import Embeddings
     from lamina.extraction.extractor import Extractor
     from lamina.extraction.head import Head
     from lamina.spec import Spec
@@ -194,7 +193,7 @@ def _parts(data: str, run: Run, finder: _Finder, layers: tuple[str, ...]) -> Ite
     if not is_dataset(data):
         assert finder.extractor is not None
         for part in whole_texts(run.parts(data, finder.extractor, finder.views(layers))):
-            kept = {name: _readable(one) for name, one in part.items()}
+            kept = {name: readable(one) for name, one in part.items()}
             yield {**kept, "unreadable": len(part["words"]) - len(kept["words"])}
         return
     from lamina.dataset.reader import open_dataset
@@ -207,48 +206,6 @@ def _parts(data: str, run: Run, finder: _Finder, layers: tuple[str, ...]) -> Ite
     if finder.tagger is not None:
         finder.tagger.place.check(dataset)
     yield {"words": dataset}
-
-
-def whole_texts(parts: Iterator[dict[str, Embeddings]]) -> Iterator[dict[str, Embeddings]]:
-    """The same rows, but no text in two parts: one longer than a part comes in several."""
-    from lamina.embeddings import concatenate
-
-    held: dict[str, Embeddings] | None = None
-    for part in parts:
-        joined = part if held is None else {name: concatenate((held[name], part[name])) for name in part}
-        last = max(_last_text(one) for one in joined.values())
-        cuts = {name: _rows_before(one, last) for name, one in joined.items()}
-        if any(cuts.values()):
-            yield {name: _rows(one, 0, cuts[name]) for name, one in joined.items()}
-        held = {name: _rows(one, cuts[name], len(one)) for name, one in joined.items()}
-    if held is not None:
-        yield held
-
-
-def _last_text(part: Embeddings) -> int:
-    return int(part.units["text_id"][-1].as_py()) if len(part) else -1
-
-
-def _rows_before(part: Embeddings, text: int) -> int:
-    return int(part.units["text_id"].to_numpy().searchsorted(text))
-
-
-def _rows(part: Embeddings, low: int, high: int) -> Embeddings:
-    from lamina.embeddings import Embeddings
-
-    return Embeddings(part.units.slice(low, high - low), {k: v[low:high] for k, v in part.columns.items()}, n_texts=0)
-
-
-def _readable(part: Embeddings) -> Embeddings:
-    """Without the rows that stand for texts that could not be read."""
-    import numpy as np
-
-    from lamina.embeddings import Embeddings
-
-    keep = np.asarray(part.units["status"].to_pylist(), object) != "error"
-    if keep.all():
-        return part
-    return Embeddings(part.units.filter(keep), {k: v[keep] for k, v in part.columns.items()}, n_texts=part.n_texts)
 
 
 def _figures(found: Entities, layer: str, similar: Sequence[Edge], centre: bool) -> dict[str, Any]:

@@ -26,8 +26,10 @@ from lamina.cli.trained import (
     layer_options,
     leave,
     opened_out,
+    readable,
     training_data,
     travelled,
+    whole_texts,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -222,7 +224,7 @@ def _judges(
 def _taggings(
     tagger: str, source: str, run: Run, *, head: bool
 ) -> Iterator[tuple[Tagging, Embeddings, tuple[str, ...]]]:
-    """The tagging of each part of a source, the part's texts, and the tags that could be given."""
+    """The tagging of each part of a source, its whole texts, and the tags that could be given."""
     from dataclasses import replace
 
     from lamina.apps.spans import written
@@ -233,16 +235,16 @@ def _taggings(
         extractor = replace(run, model=run.model or tagger).load(None)
         own = extractor.head("token_classification")
         spec = Spec(layers="-1", unit="word", pool="first")
-        for part in run.parts(source, extractor, _views(spec)):
-            logits = own.of_states(_readable(part["words"]))
+        for part in whole_texts(run.parts(source, extractor, _views(spec))):
+            logits = own.of_states(readable(part["words"]))
             tagging = Tagging.of_logits(logits.units, logits.values, logits.labels)
             alone = (tag for label in logits.labels for tag in written([label], tagging.scheme))
             yield tagging, part["texts"], (*logits.labels, *alone)
         return
     trained = read_tagger(tagger)
     extractor = run.load(trained.place.encoder)
-    for part in run.parts(source, extractor, _views(trained.place.spec)):
-        yield trained.predict(_readable(part["words"])), part["texts"], trained.labels
+    for part in whole_texts(run.parts(source, extractor, _views(trained.place.spec))):
+        yield trained.predict(readable(part["words"])), part["texts"], trained.labels
 
 
 def _views(spec: Spec) -> dict[str, Spec]:
@@ -251,18 +253,6 @@ def _views(spec: Spec) -> dict[str, Spec]:
 
     texts = replace(spec, layers=spec.layers.split(",")[0], combine="none", unit="text", pool="mean")
     return {"words": spec, "texts": texts}
-
-
-def _readable(words: Embeddings) -> Embeddings:
-    """The words without the rows that stand for texts that could not be read."""
-    import numpy as np
-
-    from lamina.embeddings import Embeddings
-
-    keep = np.asarray(words.units.column("status").to_pylist(), object) != "error"
-    if keep.all():
-        return words
-    return Embeddings(words.units.filter(keep), {k: v[keep] for k, v in words.columns.items()}, n_texts=words.n_texts)
 
 
 def _by_text(tagging: Tagging, texts: Embeddings) -> Iterator[tuple[dict[str, Any], slice]]:

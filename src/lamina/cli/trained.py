@@ -1,4 +1,5 @@
-"""What `classify` and `tag` share: where to look, by a layer or a probe's winner; and a trained thing's own encoder."""
+"""What `classify`, `tag` and `relations` share: where to look, by a layer or a probe's winner; a trained thing's own
+encoder; and whole texts out of a stream."""
 
 from __future__ import annotations
 
@@ -170,6 +171,48 @@ class Run:
         with progress(n_characters, quiet=self.quiet) as seen:
             rows = source.rows(on_error="mark")
             yield from extractor.stream_rows(rows, specs, on_batch=seen, on_error="mark")
+
+
+def whole_texts(parts: Iterator[dict[str, Embeddings]]) -> Iterator[dict[str, Embeddings]]:
+    """The same rows, but no text in two parts: one longer than a part comes in several."""
+    from lamina.embeddings import concatenate
+
+    held: dict[str, Embeddings] | None = None
+    for part in parts:
+        joined = part if held is None else {name: concatenate((held[name], part[name])) for name in part}
+        last = max(_last_text(one) for one in joined.values())
+        cuts = {name: _rows_before(one, last) for name, one in joined.items()}
+        if any(cuts.values()):
+            yield {name: _rows(one, 0, cuts[name]) for name, one in joined.items()}
+        held = {name: _rows(one, cuts[name], len(one)) for name, one in joined.items()}
+    if held is not None:
+        yield held
+
+
+def _last_text(part: Embeddings) -> int:
+    return int(part.units["text_id"][-1].as_py()) if len(part) else -1
+
+
+def _rows_before(part: Embeddings, text: int) -> int:
+    return int(part.units["text_id"].to_numpy().searchsorted(text))
+
+
+def _rows(part: Embeddings, low: int, high: int) -> Embeddings:
+    from lamina.embeddings import Embeddings
+
+    return Embeddings(part.units.slice(low, high - low), {k: v[low:high] for k, v in part.columns.items()}, n_texts=0)
+
+
+def readable(part: Embeddings) -> Embeddings:
+    """The same without the rows that stand for texts that could not be read."""
+    import numpy as np
+
+    from lamina.embeddings import Embeddings
+
+    keep = np.asarray(part.units["status"].to_pylist(), object) != "error"
+    if keep.all():
+        return part
+    return Embeddings(part.units.filter(keep), {k: v[keep] for k, v in part.columns.items()}, n_texts=part.n_texts)
 
 
 def encoder_of(extractor: Extractor, *, with_recipe: bool = False) -> Encoder:
