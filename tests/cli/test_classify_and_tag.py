@@ -169,6 +169,18 @@ def test_predictions_as_csv_with_every_class_and_the_columns_of_the_input(
     assert (line["id"], line["prediction"], line["input_prediction"]) == ("7", "good", "mine")
 
 
+def test_sentences_have_their_places_whatever_comes_with_them(cli: Cli, reviews: Path, tmp_path: Path) -> None:
+    """What a line says does not depend on how many sentences the texts beside it have."""
+    assert cli("extract", reviews, "-o", tmp_path / "data", "--unit", "sentence", "--layers", "1").code == 0
+    made = ("classify", "train", tmp_path / "data", "--label", "label", "-o", tmp_path / "a", "--kind", "centroid")
+    assert cli(*made).code == 0
+    path = tmp_path / "new.jsonl"
+    for texts in (["A joy."], ["A joy. A bore."], ["A joy.", "A joy. A bore."]):
+        path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+        lines = list(csv.DictReader(io.StringIO(cli("classify", "predict", tmp_path / "a", path, "--to", "csv").out)))
+        assert [line["surface"].strip() for line in lines][:1] == ["A joy."]
+
+
 def test_rows_that_cannot_be_read_keep_their_place(cli: Cli, classifier: Path, tagger: Path, tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     path.write_text('{"text": "a joy"}\n{"text": 7}\n{"text": "a bore"}\n')

@@ -151,8 +151,8 @@ def predict(classifier: str, source: str, to: str, out: str | None, every: bool,
     n_unreadable = 0
     with opened_out(out) as file:
         writer = WRITERS[to](file, every=every)
-        for predictions in _predictions(classifier, source, Run(**how)):
-            n_unreadable += writer.write(predictions)
+        for predictions, is_whole in _predictions(classifier, source, Run(**how)):
+            n_unreadable += writer.write(predictions, is_whole=is_whole)
             file.flush()
     leave(n_unreadable)
 
@@ -193,14 +193,15 @@ def evaluate(
         click.echo("never learnt, so counted as wrong: " + ", ".join(f"{k} ({n:,})" for k, n in scores.unseen.items()))
 
 
-def _predictions(classifier: str, source: str, run: Run) -> Iterator[Predictions]:
-    """The predictions of each part of a source, running only the layers that are needed."""
+def _predictions(classifier: str, source: str, run: Run) -> Iterator[tuple[Predictions, bool]]:
+    """The predictions of each part of a source, running only the layers that are needed; and whether each text has one
+    row, so that its number says which."""
     from lamina.apps.classify.classifier import read_classifier
 
     trained = read_classifier(classifier)
     extractor = run.load(trained.place.encoder)
     for part in run.parts(source, extractor, {"": trained.place.spec}):
-        yield trained.predict(part[""])
+        yield trained.predict(part[""]), trained.place.spec.unit in ("text", "pair")
 
 
 def _whole(classifier: str, data: str, run: Run) -> Predictions:
@@ -216,7 +217,7 @@ def _whole(classifier: str, data: str, run: Run) -> Predictions:
         dataset, trained = open_dataset(data), read_classifier(classifier)
         trained.place.check(dataset)
         return trained.predict(dataset)
-    parts = list(_predictions(classifier, data, run))
+    parts = [predictions for predictions, _ in _predictions(classifier, data, run)]
     if not parts:
         raise SpecError(f"{data} holds no text")
     units = pa.concat_tables([part.units for part in parts], promote_options="permissive")
@@ -229,9 +230,9 @@ class _Lines:
     def __init__(self, file: IO[str], *, every: bool) -> None:
         self._file, self._every = file, every
 
-    def write(self, predictions: Predictions) -> int:
+    def write(self, predictions: Predictions, *, is_whole: bool) -> int:
         n_unreadable = 0
-        for row, name, probabilities in _records(predictions):
+        for row, name, probabilities in _records(predictions, is_whole=is_whole):
             n_unreadable += row["status"] == "error"
             self._line(row, name, dict(zip(predictions.labels, probabilities, strict=True)))
         return n_unreadable
@@ -267,20 +268,14 @@ WRITERS: dict[str, type[_Lines]] = {"jsonl": _JsonLines, "csv": _Csv}
 OWN = ("prediction", "probability", "probabilities")
 
 
-def _records(predictions: Predictions) -> Iterator[tuple[dict[str, Any], str | None, list[float]]]:
+def _records(predictions: Predictions, *, is_whole: bool) -> Iterator[tuple[dict[str, Any], str | None, list[float]]]:
     """Each unit's number, place and columns, its class, and the probabilities."""
     units, names = predictions.units, predictions.names
-    own = ["text_id"] if _is_whole(units) else ["text_id", "start", "end", "surface"]
+    own = ["text_id"] if is_whole else ["text_id", "start", "end", "surface"]
     kept = [*own, "status", *(["error"] if "error" in units.column_names else []), *travelled(units)]
     rows = units.select(list(dict.fromkeys(kept))).to_pylist()
     for row, name, probabilities in zip(rows, names, predictions.probabilities.tolist(), strict=True):
         yield {f"input_{key}" if key in OWN else key: value for key, value in row.items()}, name, probabilities
-
-
-def _is_whole(units: Any) -> bool:
-    """Whether each text has one row, so that its number says which."""
-    ids = units.column("text_id").to_numpy()
-    return bool((ids[1:] != ids[:-1]).all())
 
 
 def _write(
