@@ -81,6 +81,23 @@ def test_several_words_and_words_from_a_column(data: Embeddings) -> None:
     assert rows[0]["auc"] == bank[0]["auc"]  # a word without one does not count
 
 
+def test_uses_without_a_group_are_in_none(data: Embeddings) -> None:
+    """What is said of groups is what the uses that have one say, whatever other uses the word has."""
+    senses = ["m" if k in (1, 5) else "r" if k == 4 else None for k in range(N)]
+    held = Embeddings(UNITS.set_column(UNITS.column_names.index("sense"), "sense", pa.array(senses)), LAYERS, N)
+    some = Embeddings(held.units.take([1, 5, 4]), {name: matrix[[1, 5, 4]] for name, matrix in LAYERS.items()}, N)
+    bank, seal = trace(held, ["bank", "seal"], groups="sense")
+    (alone,) = trace(some, "bank", groups="sense")
+    assert (len(bank), len(alone)) == (5, 3)
+    names = ("within", "between", "gap", "auc", "nearest")
+    for row, expected in zip(bank.by_layer(), alone.by_layer(), strict=True):
+        assert [row[name] for name in names] == [expected[name] for name in names]
+    assert "auc" not in seal.by_layer()[0]
+    for words in ([bank, seal], [seal, bank]):
+        assert average(words)[1]["auc"] == alone.by_layer()[1]["auc"]
+        assert len(trace_charts(words)) == 2
+
+
 def test_layers_and_thinning(data: Embeddings) -> None:
     (found,) = trace(data, "bank", layers=["mean:0,1", 2], most=3)
     assert found.layers == ("mean:0,1", "2")

@@ -102,7 +102,7 @@ def _telling(traces: Sequence[Trace], rows: Sequence[dict[str, Any]]) -> Any:
         {"layer": row["layer"], "auc": row["auc"], "word": trace.word}
         for trace in traces
         for row in trace.by_layer()
-        if row["auc"] is not None
+        if row.get("auc") is not None
     ]
     order = [row["layer"] for row in rows]
     low = min([0.5, *(one["auc"] for one in words)])

@@ -27,7 +27,7 @@ class Trace:
     """The uses of one word.
 
     rows        [n] the units that are its uses, by group, then in the order of the data.
-    groups      [n] the group of each use; all "" where none were given.
+    groups      [n] the group of each use, "" of one that has none.
     layers      [L] layers or mixes.
     similarity  float32 [L, n, n] cosines.
     anywhere    [L] mean cosine of two different words of the data: what a cosine is worth there (Ethayarajh 2019).
@@ -53,30 +53,32 @@ class Trace:
 
         `similarity` is their mean cosine, `anywhere` that of any two words. With groups: `within` and `between` are the
         means inside a group and across, `gap` their difference, `auc` how often a pair inside is the more similar one,
-        and `nearest` the share of uses whose most similar other use is of their group. None where there is no such
-        pair.
+        and `nearest` the share of uses whose most similar other use is of their group, all of them over the uses that
+        have a group. None where there is no such pair.
         """
         one, other = np.triu_indices(len(self), 1)
-        same = self._same()
         rows = []
         for k, layer in enumerate(self.layers):
             values = self.similarity[k][one, other].astype(np.float64)
             row: dict[str, Any] = {"layer": layer, "similarity": _mean(values), "anywhere": self.anywhere[k]}
-            rows.append(row | self._grouped(values, same[one, other], k) if any(self.groups) else row)
+            rows.append(row | self._grouped(k) if any(self.groups) else row)
         return rows
 
     def pairs(self, *, within: bool | None = None) -> Float32:
         """The cosines of the pairs of different uses, [L, pairs]: all, or those within a group or across."""
         one, other = np.triu_indices(len(self), 1)
-        keep = np.ones(one.size, bool) if within is None else self._same()[one, other] == within
-        return self.similarity[:, one[keep], other[keep]]
+        if within is not None:
+            has_group = np.asarray(self.groups, object) != ""
+            keep = (self._same()[one, other] == within) & has_group[one] & has_group[other]
+            one, other = one[keep], other[keep]
+        return self.similarity[:, one, other]
 
     def _same(self) -> Bool:
         groups = np.asarray(self.groups, object)
         return np.asarray(groups[:, None] == groups, bool)
 
-    def _grouped(self, values: npt.NDArray[np.float64], same: Bool, layer: int) -> dict[str, float | None]:
-        within, between = values[same], values[~same]
+    def _grouped(self, layer: int) -> dict[str, float | None]:
+        within, between = (self.pairs(within=way)[layer].astype(np.float64) for way in (True, False))
         both = within.size > 0 and between.size > 0
         return {
             "within": _mean(within),
@@ -88,11 +90,11 @@ class Trace:
 
     def _nearest(self, layer: int) -> float | None:
         """Over the uses that are not alone in their group."""
-        matrix = self.similarity[layer].copy()
+        have = np.flatnonzero(np.asarray(self.groups, object) != "")
+        matrix, same = self.similarity[layer][np.ix_(have, have)], self._same()[np.ix_(have, have)]
         np.fill_diagonal(matrix, -np.inf)
-        same = self._same()
         judged = same.sum(axis=1) > 1
-        right = same[np.arange(len(self)), matrix.argmax(axis=1)]
+        right = same[np.arange(have.size), matrix.argmax(axis=1)]
         return float(right[judged].mean()) if judged.any() else None
 
 
@@ -155,9 +157,9 @@ def average(traces: Sequence[Trace]) -> list[dict[str, Any]]:
     rows = []
     for at_layer in zip(*tables, strict=True):
         row: dict[str, Any] = {"layer": at_layer[0]["layer"]}
-        for name in at_layer[0]:
+        for name in max(at_layer, key=len):  # a word without any group has fewer
             if name != "layer":
-                values = [other[name] for other in at_layer if other[name] is not None]
+                values = [other[name] for other in at_layer if other.get(name) is not None]
                 row[name] = sum(values) / len(values) if values else None
         rows.append(row)
     return rows
