@@ -144,7 +144,7 @@ def test_a_word_without_tokens_and_a_second_text(opened: Open, tmp_path: Path) -
     page.focus("#heat")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowDown")
-    assert "no tokens" in page.inner_text("#said")
+    assert "no weight" in page.inner_text("#said")
     page.select_option("#text", "1")
     ready(page, 1)
     assert page.locator("#tokens button").count() == 5

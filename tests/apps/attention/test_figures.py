@@ -82,6 +82,19 @@ def test_a_head_that_looks_at_the_next_word_does_so() -> None:
     assert one == HeadFigures(1, 0, 0, 0.8, 0, 0, 0, 0, 0.2, 0.8)
 
 
+def test_a_head_that_was_taken_out_is_left_out() -> None:
+    whole, text = made(6, 1), made(6, 1)
+    text.weights[1, 0] = np.nan
+    found = head_figures([text])
+    assert found == [one for one in head_figures([whole]) if (one.layer, one.head) != (4, 0)]
+    assert by_layer(found)[1]["entropy"] == pytest.approx((found[3].entropy + found[4].entropy) / 2)
+    assert _packed(text)["weights"][0] == _packed(whole)["weights"][0]
+    planes = np.frombuffer(gzip.decompress(b64decode(_packed(text)["weights"][1])), np.uint8).reshape(2, 4, 6, 6)
+    mean, gone = (planes[0, k] + 256 * planes[1, k].astype(int) for k in (0, 1))
+    np.testing.assert_allclose(mean / 10000, text.weights[1, 1:].mean(axis=0), atol=1e-4)
+    assert (gone == 65535).all()
+
+
 def test_what_cannot_be_counted_is_said() -> None:
     empty = Made(
         pa.table({"surface": pa.array([], pa.string()), "special": pa.array([], pa.bool_())}), np.zeros((2, 3, 0, 0))

@@ -57,7 +57,8 @@ MEASURES = tuple(field.name for field in fields(HeadFigures) if field.name not i
 
 
 def head_figures(texts: Iterable[Weights]) -> list[HeadFigures]:
-    """The figures of every head held, layer by layer. Texts are read one by one, so they may be a stream.
+    """The figures of every head held, layer by layer, without those that `lamina compress` has taken out. Texts are
+    read one by one, so they may be a stream.
 
     The measures are those of Clark et al. 2019 (What does BERT look at?), sections 3 and 4. Raises SpecError where the
     texts hold different layers or heads, or no unit looks at anything.
@@ -76,6 +77,7 @@ def head_figures(texts: Iterable[Weights]) -> list[HeadFigures]:
         HeadFigures(layer, head, *means[:, i, j].tolist())
         for i, layer in enumerate(held[0])
         for j, head in enumerate(held[1])
+        if not np.isnan(means[:, i, j]).any()
     ]
 
 
@@ -98,7 +100,7 @@ def _sums(text: Weights) -> tuple[Any, int]:
     special: Bool = np.asarray(text.units.column("special").to_numpy(zero_copy_only=False), bool)
     weights = text.weights.astype(np.float64)
     U = special.size
-    looking = np.flatnonzero(~special & ~np.isnan(weights).any(axis=(0, 1, 3))) if U else np.zeros(0, np.int64)
+    looking = np.flatnonzero(~special & ~np.isnan(weights).any(axis=3).all(axis=(0, 1))) if U else np.zeros(0, np.int64)
     rows = weights[:, :, looking]  # [L, H, looking, U]
     logarithm = np.log2(rows, out=np.zeros_like(rows), where=rows > 0)
     at = np.where(special, 0.0, rows)

@@ -72,16 +72,21 @@ def thousandths(weights: Float32) -> np.ndarray[Any, np.dtype[np.uint16]]:
 
 def _packed(text: Weights) -> dict[str, Any]:
     name = "token" if "token" in text.units.column_names else "surface"
-    with_mean = np.concatenate([text.weights.mean(axis=1, keepdims=True), text.weights], axis=1)  # [L, 1 + H, U, U]
     return {
         "units": text.units.column(name).to_pylist(),
         "special": [int(special) for special in text.units.column("special").to_pylist()],
-        "weights": [_compressed(layer) for layer in with_mean],
+        "weights": [_compressed(_with_mean(layer)) for layer in text.weights],
     }
 
 
+def _with_mean(layer: Float32) -> Float32:
+    """A layer's weights [1 + H, U, U], first the mean of the heads that it has: one taken out is NaN altogether."""
+    there = ~np.isnan(layer).all(axis=(1, 2))
+    return np.concatenate([layer[there if there.any() else ...].mean(axis=0, keepdims=True), layer])
+
+
 def _compressed(layer: Float32) -> str:
-    """A layer's weights [1 + H, U, U]: all high bytes, mostly 0, then all low bytes; gzip; base64."""
+    """A layer's weights [1 + H, U, U]: all low bytes, then all high bytes, mostly 0; gzip; base64."""
     planes = thousandths(layer).astype("<u2").view(np.uint8).reshape(-1, 2).T
     return b64encode(gzip.compress(np.ascontiguousarray(planes).tobytes(), 6, mtime=0)).decode("ascii")
 

@@ -9,7 +9,7 @@
   const make = (name, more = {}) => Object.assign(document.createElement(name), more);
   const shown = { text: 0, layer: L - 1, plane: 0, unit: -1, pinned: false, cell: [-1, -1] };
 
-  async function unpacked(text) { // base64, gzip, then all high bytes and all low bytes
+  async function unpacked(text) { // base64, gzip, then all low bytes and all high bytes
     const packed = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
     const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
     const planes = new Uint8Array(await new Response(stream).arrayBuffer()), n = planes.length / 2, found = new Uint16Array(n);
@@ -21,7 +21,7 @@
   let text, U, planes, plane;
   const weight = (i, j) => plane[i * U + j];
   const hidden = (i) => $("plain").checked && text.special[i];
-  const number = (w) => (w === NONE ? "no tokens" : (w / STEP).toFixed(4));
+  const number = (w) => (w === NONE ? "no weight" : (w / STEP).toFixed(4));
   const name = (i) => text.units[i] || "(empty)";
   const where = () => `layer ${data.layers[shown.layer]}, ${shown.plane ? `head ${data.heads[shown.plane - 1]}` : "mean of the heads"}`;
 
@@ -207,7 +207,8 @@
     if (i >= 0) {
       for (let j = 0; j < U; j++) if (j !== i && of[j] && of[j] !== NONE) ties.push([i, j, of[j]]);
       const order = ties.sort((a, b) => b[2] - a[2]).slice(0, 3).map(([, j, w]) => `${name(j)} ${number(w)}`);
-      $("said").textContent = `${name(i)} ${from() ? "looks at" : "is looked at by"}: ${order.join(", ")}${of[i] ? `; itself ${number(of[i])}` : ""}`;
+      if (of[i] === NONE) $("said").textContent = `${name(i)}: no weights (a unit without tokens, or a head that was taken out)`;
+      else $("said").textContent = `${name(i)} ${from() ? "looks at" : "is looked at by"}: ${order.join(", ")}${of[i] ? `; itself ${number(of[i])}` : ""}`;
     } else {
       for (let a = 0; a < U; a++) for (let b = 0; b < U; b++) {
         const w = weight(a, b);
