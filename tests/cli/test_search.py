@@ -225,6 +225,13 @@ def test_eval_by_a_column_and_by_trecs_judgements(cli: Cli, judged: Path) -> Non
     assert rows(cli, *common, "--relevant", "document", "--layers", "6", "--at", 50)[0]["recall@50"] == 1
 
 
+def test_eval_leaves_out_queries_without_a_relevant_document(cli: Cli, judged: Path) -> None:
+    with (judged / "queries.csv").open("a") as file:
+        file.write("q4,nothing of all this,\n")
+    common = ("eval", judged / "documents.csv", "--queries", judged / "queries.csv", "--quiet")
+    assert rows(cli, *common, "--relevant", "document") == rows(cli, *common, "--qrels", judged / "qrels")
+
+
 def test_eval_draws_and_reports(cli: Cli, judged: Path) -> None:
     chart, page = judged / "mrr.svg", judged / "page.html"
     outcome = cli(

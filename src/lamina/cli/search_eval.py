@@ -99,6 +99,7 @@ def _judged(
     dataset: Dataset, asked: Queries, qrels: str | None, relevant: str | None, *, query_id: str | None,
     document_id: str | None,
 ) -> list[dict[int, int]]:  # fmt: skip
+    from lamina.apps.labels import is_missing
     from lamina.apps.search.retrieval import Qrels
     from lamina.cli.queries import ids_of
 
@@ -113,7 +114,9 @@ def _judged(
     if qrels is not None:
         return Qrels.parse(_lines(qrels), qrels).of_rows(ids, documents)
     values = ids_of(asked.columns, relevant, len(ids))
-    return Qrels.of_pairs(zip(ids, values, strict=True)).of_rows(ids, documents)
+    missing = map(is_missing, asked.columns[relevant or ""])  # such a query has nothing to find
+    pairs = [(query, value) for query, value, none in zip(ids, values, missing, strict=True) if not none]
+    return Qrels.of_pairs(pairs).of_rows(ids, documents)
 
 
 def _lines(path: str) -> list[str]:
