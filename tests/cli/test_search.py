@@ -159,6 +159,12 @@ def test_for_people(cli: Cli, words: Path) -> None:
     assert "nothing" in cli("search", "query", words, "--query", "bank", "--where", "surface==zzz").out
 
 
+def test_queries_of_one_id_are_told_apart(cli: Cli, made: Path, tmp_path: Path) -> None:
+    (tmp_path / "queries.csv").write_text(f'id,text\nq,"{TEXTS[0]}"\nq,{TEXTS[4]}\n', encoding="utf-8")
+    lines = cli("search", "query", made, "--queries", tmp_path / "queries.csv", "--k", 1).out.splitlines()
+    assert [line.rpartition("  ")[2] for line in lines if line[:1].isdigit()] == [TEXTS[0], TEXTS[4]]
+
+
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -139,7 +140,7 @@ def query(
     if as_json:
         print_json({"data": data, "metric": metric, "transform": transform, "where": where, "rows": rows})
         return
-    _print_results(rows, asked, mixes)
+    _print_results(rows, asked, results)
 
 
 def _say(made: StoredIndex) -> None:
@@ -223,14 +224,14 @@ def _result_rows(dataset: Dataset, asked: Queries, mix: Mix, found: Found) -> li
     ]  # fmt: skip
 
 
-def _print_results(rows: list[dict[str, Any]], asked: Queries, mixes: list[Mix]) -> None:
-    for mix in map(str, mixes):
-        for number, name in enumerate(asked.ids(None)):
-            if len(mixes) > 1 or len(asked.texts) > 1:
-                click.echo(
-                    f"{'' if mix == str(mixes[0]) and not number else chr(10)}layer {mix}: {asked.shown(number)}"
-                )
-            mine = [row for row in rows if row["layer"] == mix and row["query_id"] == name]
+def _print_results(rows: list[dict[str, Any]], asked: Queries, results: list[tuple[Mix, Found]]) -> None:
+    """The rows, which stand in order of layers and queries: ids need not be different."""
+    left = iter(rows)
+    for place, (mix, found) in enumerate(results):
+        for number in range(len(asked.texts)):
+            if len(results) > 1 or len(asked.texts) > 1:
+                click.echo(f"{chr(10) if place or number else ''}layer {mix}: {asked.shown(number)}")
+            mine = list(islice(left, int((found.rows[number] >= 0).sum())))
             if not mine:
                 click.echo("nothing")
                 continue
