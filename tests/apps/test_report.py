@@ -52,6 +52,16 @@ def test_a_chart_is_written_as_its_name_says(tmp_path: Path, suffix: str) -> Non
         assert ">majority<" in path.read_text()
 
 
+def test_a_layer_without_a_score_is_left_out(tmp_path: Path) -> None:
+    nothing = [{"layer": 7, "accuracy": float("nan"), "low": 0.1, "high": 0.2}, {"layer": 8, "accuracy": None}]
+    also = [{**ROWS[0], "other": float("nan")}, *ROWS[1:]]
+    for path, rows in ((tmp_path / "all.svg", [*nothing, *also]), (tmp_path / "known.svg", ROWS)):
+        save(by_layer(rows, score="accuracy", title="Accuracy"), path)
+    assert (tmp_path / "all.svg").read_text() == (tmp_path / "known.svg").read_text()
+    with pytest.raises(SpecError, match="no score to draw"):
+        by_layer(nothing, score="accuracy", title="Accuracy")
+
+
 def test_another_suffix_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"\.gif"):
         save(by_layer(ROWS, score="accuracy", title="Accuracy"), tmp_path / "chart.gif")

@@ -106,6 +106,14 @@ def test_agreement_with_people(cli: Cli, folder: Path) -> None:
     assert "agrees best with people" in page.read_text()
 
 
+def test_judgements_that_are_all_alike_agree_with_nothing(cli: Cli, folder: Path) -> None:
+    path, chart = folder / "alike.csv", folder / "alike.svg"
+    path.write_text("a,b,human\nhello there,hello,1\ngood day,good night,1\n")
+    asked = ("score", path, "--candidate", "a", "--reference", "b", "--human", "human", "--layers", "4", "--quiet")
+    assert json.loads(cli(*asked, "--json").out)["rows"][0]["f1_spearman"] is None
+    assert "no score to draw" in cli(*asked, "--chart", chart).sentence
+
+
 def test_for_people(cli: Cli, folder: Path) -> None:
     (folder / "hyps.txt").write_text("\n" + "x\n" * 3)
     outcome = cli("score", folder / "hyps.txt", "--references", folder / "refs.txt", "--layers", "4", "--quiet")

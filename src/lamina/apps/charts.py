@@ -46,11 +46,12 @@ def by_layer(
     """A score for each layer as a line, the best layer marked; with `low` and `high` in the rows a band around it.
 
     rows       each with `layer`, the score under the name `score`, perhaps `low` and `high`, and the field `colour`
-               that makes several lines.
+               that makes several lines. One whose score is None or NaN is left out; SpecError where all are.
     baselines  name -> score: dashed lines.
     """
     alt = altair_module()
-    values = [dict(row) for row in rows]
+    known = ({name: value for name, value in row.items() if value == value} for row in rows)  # JSON has no NaN
+    values = [row for row in known if row.get(score) is not None]
     if not values:
         raise SpecError("there is no score to draw")
     order = list(dict.fromkeys(str(row["layer"]) for row in values))
