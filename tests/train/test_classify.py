@@ -14,10 +14,12 @@ import lamina
 from lamina.errors import SourceError, SpecError, TextError, TrainedError
 from lamina.text.source import Source
 from lamina.text.text import Text
+from lamina.text.tokenizer import load_tokenizer
 from lamina.train.classify import Classification, _encoded, macro_f1, train_classifier, weights_of
 from lamina.train.examples import Examples, class_label, read_examples, split
 from lamina.train.model import with_head
 from lamina.train.start import begin
+from tests.checkpoints import VOCABULARY, save_vocabulary
 from tests.train.small import Noting, learning, sentences, settings, small_bert
 
 
@@ -100,6 +102,20 @@ def test_the_same_call_again_says_what_was_found_and_another_is_refused(model: P
     with pytest.raises(TrainedError, match="seed was 0, is 1"):
         train_classifier(model, sentences(20), out=out, settings=replace(how, seed=1))
     train_classifier(model, sentences(20), out=out, settings=replace(how, seed=1), overwrite=True)
+
+
+def test_overwriting_leaves_nothing_of_the_model_before(model: Path, tmp_path: Path) -> None:
+    """Its tokenizer.json would be read instead of the new one's vocab.txt."""
+    other, how = small_bert(tmp_path / "other"), settings(epochs=1)
+    save_vocabulary(other, [*VOCABULARY[:5], *VOCABULARY[:4:-1]])
+    (other / "tokenizer.json").write_text(load_tokenizer(other).backend.to_str())
+    (other / "vocab.txt").unlink()
+    train_classifier(other, sentences(20), out=tmp_path / "out", settings=how)
+    train_classifier(model, sentences(20), out=tmp_path / "out", settings=how, overwrite=True)
+    train_classifier(model, sentences(20), out=tmp_path / "new", settings=how)
+    found, expected = ({path.name for path in (tmp_path / name).iterdir()} for name in ("out", "new"))
+    assert found == expected
+    assert load_tokenizer(tmp_path / "out").sha256 == load_tokenizer(model).sha256
 
 
 def test_a_folder_of_somebody_elses_is_left_alone(model: Path, tmp_path: Path) -> None:

@@ -67,9 +67,9 @@ def check_place(out: Path, *, overwrite: bool) -> None:
     if strange and not held & {RECORD, STATE, PROBES}:
         raise TrainedError(f"{out} is there already, and lamina train has not made it: name another folder")
     if overwrite:
-        for name in (RECORD, STATE, SINGLE, CONFIG, LOGS, PROBES, REPORT):
-            if name in held:
-                remove(out / name)
+        beside = {Path(name).parts[0] for name, _ in files_beside(out)}  # another model's tokenizer and recipe
+        for name in (RECORD, STATE, SINGLE, CONFIG, LOGS, PROBES, REPORT, *beside):
+            remove(out / name)
 
 
 def read_record(out: Path) -> dict[str, Any] | None:
