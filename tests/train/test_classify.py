@@ -16,7 +16,9 @@ from lamina.text.source import Source
 from lamina.text.text import Text
 from lamina.text.tokenizer import load_tokenizer
 from lamina.train.classify import Classification, _encoded, macro_f1, train_classifier, weights_of
+from lamina.train.distil import distil
 from lamina.train.examples import Examples, class_label, read_examples, split
+from lamina.train.material import Reading
 from lamina.train.model import with_head
 from lamina.train.start import begin
 from tests.checkpoints import VOCABULARY, save_vocabulary
@@ -116,6 +118,19 @@ def test_overwriting_leaves_nothing_of_the_model_before(model: Path, tmp_path: P
     found, expected = ({path.name for path in (tmp_path / name).iterdir()} for name in ("out", "new"))
     assert found == expected
     assert load_tokenizer(tmp_path / "out").sha256 == load_tokenizer(model).sha256
+
+
+def test_a_model_is_not_trained_into_its_own_folder(model: Path, tmp_path: Path) -> None:
+    """--overwrite would remove it before it has been read."""
+    out = tmp_path / "out"
+    train_classifier(model, sentences(20), out=out, settings=settings(epochs=1))
+    weights = (out / "model.safetensors").read_bytes()
+    for overwrite in (False, True):
+        with pytest.raises(TrainedError, match="holds the model that training begins with"):
+            train_classifier(out, sentences(20), out=out, settings=settings(seed=1), overwrite=overwrite)
+        with pytest.raises(TrainedError, match="holds the model that training begins with"):
+            distil(out, ["a b c"] * 9, out=out, layers=1, reading=Reading(max_tokens=9), overwrite=overwrite)
+    assert (out / "model.safetensors").read_bytes() == weights
 
 
 def test_a_folder_of_somebody_elses_is_left_alone(model: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from lamina.errors import SpecError
 from lamina.model.heads import WORD_TABLE, read_head
 from lamina.train.batching import in_batches
 from lamina.train.comparison import Comparison, compare
-from lamina.train.folder import REPORT, write_checkpoint
+from lamina.train.folder import REPORT, check_source, write_checkpoint
 from lamina.train.guessing import TOGETHER, Guesses, Masks
 from lamina.train.heads import TaskLayers, new_head
 from lamina.train.loop import Watcher
@@ -188,6 +188,7 @@ def distil(
     held = readable_again(texts)
     with work_folder(work) as folder:
         master = begin(teacher, revision=revision)
+        check_source(Path(out), master.checkpoint.folder)
         reading.check(master.architecture.max_tokens)
         chosen = spread(layers, master.architecture.n_layers) if isinstance(layers, int) else tuple(layers)
         matched = _matched(match, chosen, master)

@@ -58,6 +58,12 @@ OF_NUMBERS = ("quantization_config", "torch_dtype", "dtype")
 OF_SENTENCES = ("modules.json", "sentence_", "config_sentence_transformers.json", "1_", "2_", "3_")
 
 
+def check_source(out: Path, source: Path) -> None:
+    """Raise TrainedError where a model would be trained into the folder that it is read from."""
+    if out.resolve() == source.resolve():
+        raise TrainedError(f"{out} holds the model that training begins with: name another folder")
+
+
 def check_place(out: Path, *, overwrite: bool) -> None:
     """Raise TrainedError where no model may be trained; with `overwrite`, remove what an earlier training wrote."""
     if out.exists() and not out.is_dir():

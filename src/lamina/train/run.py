@@ -14,7 +14,7 @@ from lamina import __version__
 from lamina.dataset.durable import make_folder, remove, write_json
 from lamina.dataset.lock import locked
 from lamina.errors import TrainedError
-from lamina.train.folder import RECORD, STATE, check_place, read_record
+from lamina.train.folder import RECORD, STATE, check_place, check_source, read_record
 from lamina.train.loop import Watcher, train
 from lamina.train.objective import Objective
 from lamina.train.processes import find_processes
@@ -58,6 +58,7 @@ def run(
 
     Raises what `train` raises, and TrainedError for a folder that holds something else.
     """
+    check_source(out, start.checkpoint.folder)
     processes = find_processes(settings.device)
     identity = {
         **asked, "model": start.checkpoint.weights_sha256(), "tokenizer": start.tokenizer.sha256,
