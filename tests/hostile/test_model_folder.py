@@ -101,6 +101,7 @@ def test_an_index_names_nothing_but_plain_files(folder: Path, name: Any) -> None
 
 
 def test_an_index_of_thousands_of_files_is_refused(folder: Path) -> None:
+    (folder / SINGLE).unlink()
     (folder / INDEX).write_text(json.dumps({"weight_map": {str(i): f"{i}.safetensors" for i in range(1_001)}}))
     with pytest.raises(CheckpointError, match="it names 1,001 files, expected 1 to 1,000"):
         find_checkpoint(folder).weight_files()

@@ -190,6 +190,18 @@ def test_shards_hold_what_one_file_holds(tiny_bert: Path, tensors: Tensors, fold
     assert_same(weights_of(folder), weights_of(tiny_bert))
 
 
+def test_one_file_is_read_before_the_shards_beside_it(tiny_bert: Path, tensors: Tensors, folder: Path) -> None:
+    """As by transformers: what an index still says, or names no more, is an older save's."""
+    import torch
+    from transformers import BertModel
+
+    save_sharded(folder, {name: 2 * array for name, array in tensors.items()})
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    assert_same(weights_of(folder), weights_of(tiny_bert))
+    theirs = BertModel.from_pretrained(folder, dtype=torch.float32).embeddings.word_embeddings.weight
+    assert np.array_equal(theirs.detach().numpy(), weights_of(folder)["embeddings.word.weight"])
+
+
 def test_a_shard_that_is_missing_is_named(tensors: Tensors, folder: Path) -> None:
     save_sharded(folder, tensors)
     (folder / "model-00002-of-00003.safetensors").unlink()

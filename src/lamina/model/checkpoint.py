@@ -76,12 +76,13 @@ class Checkpoint:
         return self._required(CONFIG)
 
     def weight_files(self) -> list[Path]:
-        """The safetensors files, single or sharded, in the order of the index."""
+        """The safetensors file, as in `transformers` before an index that lies beside it, else the shards in the order
+        of the index."""
+        if (self.folder / SINGLE).is_file():
+            return [self.folder / SINGLE]
         if (self.folder / INDEX).is_file():
             index = self.folder / INDEX
             return [inside(self.folder, self._required(name).name, index) for name in _shard_names(index)]
-        if (self.folder / SINGLE).is_file():
-            return [self.folder / SINGLE]
         pickled = sorted(
             path.name for pattern in ("*.bin", "*.pt", "*.h5", "*.ckpt") for path in self.folder.glob(pattern)
         )
