@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,8 +111,8 @@ def test_layers_that_share_weights_are_cut_where_the_config_can_say_so(checkpoin
     assert made.layers == read(inner)[0].layers[:4]
 
 
-@pytest.mark.parametrize("layers", [0, -1, 4])
-def test_a_number_of_layers_that_is_not_there(checkpoint: Checkpoints, tmp_path: Path, layers: int) -> None:
+@pytest.mark.parametrize("layers", [0, -1, 4, 2.5, True])
+def test_a_number_of_layers_that_is_not_there(checkpoint: Checkpoints, tmp_path: Path, layers: Any) -> None:
     with pytest.raises(SpecError, match=f"layers must be from 1 to 3.*not {layers}"):
         compress(checkpoint("bert"), tmp_path / "cut", layers=layers)
 

@@ -19,8 +19,8 @@ BY_LAYER = ("layer_types", "lamina_heads")  # keys that hold an entry for each l
 def cut(draft: Draft, layers: int) -> Draft:
     """The model with its lowest `layers` layers. Raises SpecError for a number that it cannot have."""
     n = draft.architecture.n_layers
-    if not 1 <= layers <= n:
-        raise SpecError(f"layers must be from 1 to {n}, the layers of {draft.checkpoint.name}, not {layers}")
+    if type(layers) is not int or not 1 <= layers <= n:
+        raise SpecError(f"layers must be from 1 to {n}, the layers of {draft.checkpoint.name}, not {layers!r}")
     values = _shorter(draft, layers)
     if values is None:
         possible = [str(k) for k in range(1, n) if _shorter(draft, k) is not None]
