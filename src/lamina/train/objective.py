@@ -21,7 +21,8 @@ class Loss:
     """A sum over items, and how much they weigh together.
 
     The loop adds up the sums and the weights of all parts of a step and divides once, so that a step in parts, or by
-    several processes, is the step in one piece.
+    several processes, is the step in one piece. A second term that is a mean over other items (pairs of sentences,
+    a teacher's guesses) is each part's own mean, and counts as that part does.
     """
 
     total: Tensor
