@@ -54,6 +54,15 @@ def test_a_classifier_is_trained_and_says_what_it_came_to(cli: Cli, model: Path,
     assert json.loads(again.out)["losses"] == document["losses"]
 
 
+def test_rows_without_a_value_are_counted_in_every_file(cli: Cli, model: Path, data: Path, tmp_path: Path) -> None:
+    lacking = tmp_path / "lacking.jsonl"
+    lacking.write_text(data.read_text() + '{"text": "a b c", "kind": ""}\n')
+    asked = ["train", "classify", str(data), "--label", "kind", "--model", str(model), "-o", str(tmp_path / "o"), *FAST]
+    outcome = cli(*asked, "--validate", lacking, "--test", lacking)
+    assert outcome.code == 0
+    assert outcome.err.splitlines() == [f"1 rows of {lacking} without a value in column 'kind' are left out"] * 2
+
+
 def test_what_tensorboard_reads_is_the_run(cli: Cli, model: Path, data: Path, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -169,13 +169,15 @@ def _read(
     from lamina.train.examples import read_examples
 
     source = {name: options.pop(name) for name in SOURCE}
-    for name in PAIRED:
-        if options[name] is not None:
-            options[name] = read_examples(_source(options[name], **source), label, label_of)[0]
-    examples, n_left_out = read_examples(_source(data, **source), label, label_of)
-    if n_left_out:
-        click.echo(f"{n_left_out:,} rows of {data} without a value in column {label!r} are left out", err=True)
-    return examples, options
+
+    def read(path: str) -> Examples[Any]:
+        examples, n_left_out = read_examples(_source(path, **source), label, label_of)
+        if n_left_out:
+            click.echo(f"{n_left_out:,} rows of {path} without a value in column {label!r} are left out", err=True)
+        return examples
+
+    held = {name: read(options[name]) for name in PAIRED if options[name] is not None}
+    return read(data), options | held
 
 
 def _source(path: str, *, format: str | None, columns: tuple[str, ...] | None, **how: Any) -> Source:
