@@ -63,6 +63,17 @@ def test_rows_without_a_value_are_counted_in_every_file(cli: Cli, model: Path, d
     assert outcome.err.splitlines() == [f"1 rows of {lacking} without a value in column 'kind' are left out"] * 2
 
 
+@pytest.mark.parametrize("kind", ["classify", "tag", "answer", "similarity", "pretrain", "distil"])
+def test_without_torch_a_kind_asks_for_its_extra_and_still_has_help(
+    cli: Cli, data: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lamina.cli.training.find_spec", lambda _: None)
+    needed = {"classify": ["--label", "kind"], "distil": ["--layers", "1"]}.get(kind, [])
+    outcome = cli("train", kind, str(data), "-o", str(tmp_path / "out"), *needed)
+    assert (outcome.code, outcome.err) == (1, "lamina: training needs torch: pip install 'lamina[train]'\n")
+    assert cli("train", kind, "--help").code == 0
+
+
 def test_what_tensorboard_reads_is_the_run(cli: Cli, model: Path, data: Path, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -12,7 +12,7 @@ import click
 
 from lamina.cli.compose import result_file
 from lamina.cli.train_reading import Read, is_first, probe_options, reading_options
-from lamina.cli.training import Training, model_option, out_options, settings_options
+from lamina.cli.training import Kind, Training, model_option, out_options, settings_options
 from lamina.train.settings import DISTIL
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lamina.train.run import Trained
 
 
-@click.command("distil")
+@click.command("distil", cls=Kind)
 @click.argument("data")
 @click.option(
     "--layers", required=True, metavar="3|2,4,6",

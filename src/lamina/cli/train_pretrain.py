@@ -9,7 +9,7 @@ import click
 
 from lamina.cli.options import together
 from lamina.cli.train_reading import Read, is_first, print_scores, probe_options, reading_options, scores_of
-from lamina.cli.training import Training, out_options, settings_options
+from lamina.cli.training import Kind, Training, out_options, settings_options
 from lamina.train.settings import PRETRAIN
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ scratch_options = together(
 )
 
 
-@click.command("pretrain")
+@click.command("pretrain", cls=Kind)
 @click.argument("data")
 @click.option("--model", help="Train this one further: minilm, a folder, or a hub id.  [default: a new BERT]")
 @click.option("--revision", help="A hub model's branch, tag or commit.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from lamina.cli.options import source_options, together
-from lamina.cli.training import Training, class_weights, model_option, out_options, settings_options
+from lamina.cli.training import Kind, Training, class_weights, model_option, out_options, settings_options
 from lamina.train.settings import ANSWER, CLASSIFY, SIMILARITY, TAG
 
 if TYPE_CHECKING:
@@ -28,15 +28,16 @@ held_out_options = together(
         "--held-out", type=float, default=0.1, show_default=True, help="Without --validate: a share; 0: none."
     ),
     click.option("--test", metavar="FILE", help="What the finished model is scored on."),
-    click.option("--max-tokens", type=int, help="Longest sequence.  [default: what the model takes]"),
 )
+longest_option = click.option("--max-tokens", type=int, help="Longest sequence.  [default: what the model takes]")
 
 
-@click.command("classify")
+@click.command("classify", cls=Kind)
 @click.argument("data")
 @click.option("--label", required=True, metavar="COLUMN", help="The column that holds the class.")
 @click.option("--class-weights", metavar="WORD", help="balanced, or weights: rare=4,common=1.  [default: all alike]")
 @held_out_options
+@longest_option
 @source_options
 @model_option
 @out_options
@@ -64,7 +65,7 @@ def classify(data: str, label: str, **options: Any) -> None:
     )  # fmt: skip
 
 
-@click.command("tag")
+@click.command("tag", cls=Kind)
 @click.argument("data")
 @click.option("--label", default="tags", show_default=True, metavar="COLUMN", help="A list of tags for each text.")
 @click.option(
@@ -72,6 +73,7 @@ def classify(data: str, label: str, **options: Any) -> None:
     help="What stands for a word: its first piece, or the mean of all.",
 )  # fmt: skip
 @held_out_options
+@longest_option
 @source_options
 @model_option
 @out_options
@@ -96,16 +98,17 @@ def tag(data: str, label: str, **options: Any) -> None:
     )  # fmt: skip
 
 
-@click.command("answer")
+@click.command("answer", cls=Kind)
 @click.argument("data")
 @click.option("--stride", type=int, default=128, show_default=True, help="Tokens from window to window.")
 @held_out_options
+@click.option("--max-tokens", type=int, help="Of a window.  [default: 384, or what the model takes]")
 @model_option
 @out_options
 @settings_options(ANSWER)
 def answer(data: str, validate: str | None, test: str | None, **options: Any) -> None:
     """Train a model to answer the questions of DATA, a file of SQuAD's kind (1.1 or 2.0): where in its passage the
-    answer stands. Long passages are read in windows of 384 tokens.
+    answer stands. Long passages are read in windows.
 
     \b
     lamina train answer train.json -o reader/ --validate dev.json
@@ -123,7 +126,7 @@ def answer(data: str, validate: str | None, test: str | None, **options: Any) ->
     )  # fmt: skip
 
 
-@click.command("similarity")
+@click.command("similarity", cls=Kind)
 @click.argument("data")
 @click.option(
     "--score", metavar="COLUMN", help="How alike the texts are.  [default: pairs belong together, others do not]"
@@ -134,6 +137,7 @@ def answer(data: str, validate: str | None, test: str | None, **options: Any) ->
     "--pool", type=click.Choice(["mean", "cls"]), default="mean", show_default=True, help="How a text's vector is made."
 )
 @held_out_options
+@longest_option
 @source_options
 @model_option
 @out_options

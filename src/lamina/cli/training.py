@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +17,7 @@ import click
 
 from lamina.cli.compose import print_json, print_table
 from lamina.cli.options import quiet_option, together
+from lamina.errors import MissingExtraError
 from lamina.train.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,6 +26,16 @@ if TYPE_CHECKING:
     from lamina.train.state import Evaluation
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Kind(click.Command):
+    """A kind of training. It needs torch when it is run; its help does not."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        if find_spec("torch") is None:
+            raise MissingExtraError("training needs torch: pip install 'lamina[train]'")
+        return super().invoke(ctx)
+
 
 NUMBER, WHOLE = click.FLOAT, click.INT
 # field of Settings -> its type, and what it does.
@@ -58,6 +70,7 @@ def settings_options(defaults: Settings) -> Callable[[F], F]:
         for field in reversed(fields(Settings)):
             kind, text = HELPS[field.name]
             value = getattr(defaults, field.name)
+            text = text if value is None else text.split("  [default")[0]
             name = f"--{field.name.replace('_', '-')}"
             function = click.option(name, type=kind, default=value, show_default=value is not None, help=text)(function)
         return function
