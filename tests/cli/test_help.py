@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -49,6 +50,39 @@ def test_a_verbs_page_says_every_option_with_a_text(cli: Cli, verb: str) -> None
 def test_a_verb_says_what_it_does_and_so_does_the_list(cli: Cli, verb: str) -> None:
     assert VERBS[verb] in " ".join(cli("--help").out.split())
     assert len(import_module(f"lamina.cli.{verb}").command.help) > 30
+
+
+GROUPS = ("search", "classify", "tag", "train")
+
+
+def _pages(cli: Cli) -> list[str]:
+    """The help of every verb, and of every command of those that are groups."""
+    asked = [[verb] for verb in VERBS]
+    for verb in GROUPS:
+        group = import_module(f"lamina.cli.{verb}").command
+        asked += [[verb, name] for name in group.list_commands(click.Context(group))]
+    return [" ".join(cli(*words, "--help").out.split()) for words in asked]
+
+
+def test_no_option_says_two_defaults(cli: Cli) -> None:
+    pages = _pages(cli)
+    assert len(pages) > len(VERBS) + 10
+    for page in pages:
+        assert not re.search(r"\[default: [^]]*\] \[default:", page), page
+
+
+@pytest.mark.parametrize("verb", GROUPS)
+def test_a_groups_list_says_whole_sentences(cli: Cli, verb: str) -> None:
+    listed = re.split(r"\n(?:Commands|Kinds):\n", cli(verb, "--help").out)[1]
+    assert len(listed.splitlines()) >= 3
+    assert "..." not in listed
+
+
+def test_a_mistyped_verb_is_told_the_nearest(cli: Cli) -> None:
+    outcome = cli("extarct", "in.csv")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.splitlines()[-1] == "Error: No such verb 'extarct'. Did you mean 'extract'?"
+    assert cli("xyz").err.splitlines()[-1].startswith("Error: No such command 'xyz'")
 
 
 def test_every_field_of_a_spec_is_an_option_with_the_same_default() -> None:

@@ -49,7 +49,7 @@ def command() -> None:
     """
 
 
-@command.command("train")
+@command.command("train", short_help="Train a classifier on texts with labels.")
 @click.argument("data")
 @click.option("-o", "--out", required=True, metavar="FOLDER", help="Where the classifier goes: new or empty.")
 @click.option("--label", required=True, metavar="COLUMN", help="The column that holds the label.")
@@ -129,7 +129,7 @@ def train(
         click.echo(f"held out in turn: {sentence(scores)}")
 
 
-@command.command("predict")
+@command.command("predict", short_help="Classify texts.")
 @click.argument("classifier")
 @click.argument("source", default="-")
 @click.option("--to", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True, help="What it writes.")
@@ -157,7 +157,7 @@ def predict(classifier: str, source: str, to: str, out: str | None, every: bool,
     leave(n_unreadable)
 
 
-@command.command("eval")
+@command.command("eval", short_help="Score a classifier on texts whose labels are known.")
 @click.argument("classifier")
 @click.argument("data")
 @click.option("--label", required=True, metavar="COLUMN", help="The column that holds the label.")

@@ -75,7 +75,9 @@ model_options = together(
     click.option(
         "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps; GPUs need torch."
     ),
-    click.option("--precision", default="float32", show_default=True, help="float32, bfloat16, float16, int8 or auto."),
+    click.option(
+        "--precision", default="float32", show_default=True, help="float32, tf32, bfloat16, float16, int8 or auto."
+    ),
     click.option("--threads", type=click.IntRange(1), help="Default: all that this process may use."),
 )
 

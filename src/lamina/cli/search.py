@@ -40,7 +40,7 @@ def command() -> None:
     """
 
 
-@command.command("index")
+@command.command("index", short_help="Store an index of a layer, so that queries need not read everything.")
 @click.argument("dataset", metavar="DATASET")
 @click.option("--layer", default="-1", show_default=True, help="A layer, or several as one: 4, mean:-4..-1.")
 @transform_option
@@ -76,7 +76,7 @@ def index(
     _say(made)
 
 
-@command.command("query")
+@command.command("query", short_help="Find what is nearest to each query.")
 @click.argument("data", metavar="DATA")
 @click.option("--query", "typed", multiple=True, metavar="TEXT", help="What to search for; many. A word in [brackets].")
 @click.option("--queries", metavar="FILE", help="More of them, from a file; - is standard input, one a line.")

@@ -17,7 +17,7 @@ metric_option = click.option("--metric", default="cosine", show_default=True, he
 transform_option = click.option("--transform", metavar="NAME", help="A transform that lamina fit stored.")
 
 
-@click.command("eval")
+@click.command("eval", short_help="Measure how well each layer finds what is relevant.")
 @click.argument("data", metavar="DATA")
 @click.option("--queries", required=True, metavar="FILE", help="The queries.")
 @click.option("--query-text", metavar="COLUMN", help="The column of that file that holds them.")

@@ -52,7 +52,7 @@ def command() -> None:
     """
 
 
-@command.command("train")
+@command.command("train", short_help="Train a tagger on texts with tags.")
 @click.argument("data")
 @click.option("-o", "--out", required=True, metavar="FOLDER", help="Where the tagger goes: new or empty.")
 @click.option("--label", default="tags", show_default=True, metavar="COLUMN", help="A list of tags for each text.")
@@ -113,7 +113,7 @@ def train(
     )
 
 
-@command.command("predict")
+@command.command("predict", short_help="Tag texts.")
 @click.argument("tagger")
 @click.argument("source", default="-")
 @click.option(
@@ -148,7 +148,7 @@ def predict(tagger: str, source: str, to: str, out: str | None, head: bool, **ho
     leave(n_unreadable)
 
 
-@command.command("eval")
+@command.command("eval", short_help="Score a tagger on texts whose tags are known.")
 @click.argument("tagger")
 @click.argument("data")
 @click.option("--label", default="tags", show_default=True, metavar="COLUMN", help="A list of tags for each text.")
