@@ -185,3 +185,11 @@ def test_a_file_without_texts_makes_a_dataset_without_rows(cli: Cli, tmp_path: P
     outcome = cli("extract", tmp_path / name, "-o", tmp_path / "d")
     assert (outcome.code, outcome.err) == (0, "")
     assert len(lamina.open(tmp_path / "d")) == 0
+
+
+@pytest.mark.parametrize("verb", ["attention", "lens", "keywords", "trace"])
+@pytest.mark.parametrize("name", ["essay.txt", "folder/essay.txt", "words/"])
+def test_the_name_of_no_file_is_not_taken_for_a_text(cli: Cli, verb: str, name: str) -> None:
+    outcome = cli(verb, name, *(["--word", "bank"] if verb == "trace" else []))
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.splitlines()[-1] == f"Error: {name} is no file, and looks like the name of one"

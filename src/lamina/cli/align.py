@@ -12,7 +12,8 @@ import click
 
 from lamina.cli.align_mine import mine_files
 from lamina.cli.align_texts import extracted, lines
-from lamina.cli.compose import command_line, is_file, model_facts, print_json, print_table, result_options
+from lamina.cli.compose import command_line, model_facts, print_json, print_table, result_options
+from lamina.cli.given import names_file
 from lamina.cli.options import model_options, quiet_option
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from lamina.extraction.extractor import Extractor
 
 PARTED = "|||"  # between the two sentences of a line
-_NAME = re.compile(r"\S+\.\w{1,8}", re.ASCII)  # of a file, rather than a sentence
 BLOCK = 512  # pairs that are extracted at once: what is kept of them is their links
 
 
@@ -131,15 +131,12 @@ def sentences(pairs: tuple[str, ...], split: str | None, *, spaces: bool) -> Sen
     """The pairs that are asked for. Raises SourceError for files that do not fit, UsageError for what are no pairs."""
     from lamina.errors import SourceError
 
-    files = [one == "-" or is_file(one) for one in pairs]
-    mistyped = [one for one, is_file in zip(pairs, files, strict=True) if not is_file and _NAME.fullmatch(one)]
-    if mistyped:
-        raise click.UsageError(f"{mistyped[0]} is no file, and looks like the name of one")
+    files = [names_file(one) for one in pairs]
     if len(pairs) > 2 or len(set(files)) > 1:
-        missing = next((one for one, is_file in zip(pairs, files, strict=True) if not is_file), "")
+        missing = next((one for one, from_file in zip(pairs, files, strict=True) if not from_file), "")
         raise click.UsageError(f"give one file, two files, or two sentences in quotes ({missing!r} is no file)")
     if len(pairs) == 2:
-        source, target = (lines(one) if is_file else [one] for one, is_file in zip(pairs, files, strict=True))
+        source, target = (lines(one) if from_file else [one] for one, from_file in zip(pairs, files, strict=True))
         if len(source) != len(target):
             raise SourceError(f"{pairs[0]} has {len(source):,} lines and {pairs[1]} {len(target):,}: they are no pairs")
         return Sentences(source, target, spaces if split is None else split == "spaces")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -12,12 +13,24 @@ if TYPE_CHECKING:
     from lamina.extraction.extractor import Extractor
     from lamina.text.text import Text
 
+_NAME = re.compile(r"\S+(\.\w{1,8}|/)", re.ASCII)  # of a file or folder, rather than a text
+
+
+def names_file(argument: str) -> bool:
+    """Whether an argument is a file, or - for standard input, rather than a text. Raises UsageError for what looks like
+    a file's name and is none."""
+    if argument == "-" or is_file(argument):
+        return True
+    if _NAME.fullmatch(argument):
+        raise click.UsageError(f"{argument} is no file, and looks like the name of one")
+    return False
+
 
 def given_texts(texts: tuple[str, ...], how: Extraction) -> tuple[list[str | Text], bool]:
     """The texts, and whether they come from a file: one argument that is a file's name is that file."""
     from lamina.text.text import Text
 
-    if len(texts) == 1 and (texts[0] == "-" or is_file(texts[0])):
+    if len(texts) == 1 and names_file(texts[0]):
         found = (text for rows in how.source(texts[0]).rows() for text in rows.texts)
         return [text for text in found if isinstance(text, str | Text)], True
     if not texts:

@@ -16,12 +16,12 @@ from lamina.cli.compose import (
     extraction_options,
     facts_of,
     is_dataset,
-    is_file,
     model_facts,
     print_json,
     print_table,
     result_options,
 )
+from lamina.cli.given import names_file
 
 if TYPE_CHECKING:
     from lamina.apps.keywords import Keyword, Phrases
@@ -136,9 +136,10 @@ def _opened(
             )
         yield {"words": dataset}, None, facts_of(dataset)
         return
+    from_file = len(data) == 1 and names_file(data[0])
     specs = {"words": Spec(unit="word"), "texts": Spec(pool=pool), "sentences": Spec(unit="sentence", layers="0")}
     model = how.load()
-    if len(data) == 1 and (data[0] == "-" or is_file(data[0])):
+    if from_file:
         with how.datasets(data[0], specs, extractor=model) as made:
             yield dict(made), model, facts_of(made["words"])
         return

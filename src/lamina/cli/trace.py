@@ -14,12 +14,12 @@ from lamina.cli.compose import (
     extraction_options,
     facts_of,
     is_dataset,
-    is_file,
     model_facts,
     print_json,
     print_table,
     result_options,
 )
+from lamina.cli.given import names_file
 
 if TYPE_CHECKING:
     from lamina.apps.mix import Data
@@ -94,7 +94,7 @@ def _opened(
 
     if not data:
         raise click.UsageError("give a dataset, a file, or texts in quotes")
-    if len(data) == 1 and (is_dataset(data[0]) or is_file(data[0])):
+    if len(data) == 1 and (is_dataset(data[0]) or names_file(data[0])):
         with how.dataset(data[0], Spec(unit="word", pool=pool)) as dataset:
             if dataset.spec.unit not in ("word", "token", "span"):
                 raise SpecError(
