@@ -71,3 +71,10 @@ def test_an_unfinished_dataset_says_so(cli: Cli, tmp_path: Path) -> None:
     outcome = cli("show", tmp_path / "d")
     assert outcome.code == 1
     assert "unfinished" in outcome.sentence
+
+
+def test_a_folder_of_several_datasets_names_them(cli: Cli, tmp_path: Path) -> None:
+    lamina.extract_views(["One."], tmp_path / "both", {"texts": lamina.Spec(), "words": lamina.Spec(unit="word")})
+    outcome = cli("show", tmp_path / "both")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err.endswith("is no dataset: it has no manifest.json; it holds several: texts, words\n")

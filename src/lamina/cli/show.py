@@ -31,7 +31,10 @@ def command(what: str, revision: str | None, health: bool, as_json: bool) -> Non
     if health:
         _health(what, as_json=as_json)
         return
-    facts = _dataset(what) if (Path(what) / FILE).is_file() else _model(what, revision)
+    folder = Path(what)
+    holds_several = not (folder / "config.json").is_file() and any(folder.glob(f"*/{FILE}"))  # opening says which
+    is_dataset = (folder / FILE).is_file() or holds_several
+    facts = _dataset(what) if is_dataset else _model(what, revision)
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False))
         return

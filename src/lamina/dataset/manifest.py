@@ -208,7 +208,9 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         found = unsealed(path, FORMAT, VERSION, other="not a manifest of Lamina", error=DatasetError)
     except FileNotFoundError:
-        raise DatasetError(f"{folder} is no dataset: it has no {FILE}") from None
+        inside = sorted(path.parent.name for path in folder.glob(f"*/{FILE}"))
+        several = f"; it holds several: {', '.join(inside)}" if inside else ""
+        raise DatasetError(f"{folder} is no dataset: it has no {FILE}{several}") from None
     except NotADirectoryError:
         raise DatasetError(f"{folder} is a file; a dataset is a folder") from None
     try:
