@@ -197,9 +197,8 @@ class Manifest:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Replace the manifest of a dataset, whole."""
     text = json.dumps(manifest.json(), indent=1, ensure_ascii=False)  # ends with what it needs, so that no cut is valid
-    write_bytes(
-        folder / FILE, text.encode(errors="backslashreplace")
-    )  # a file's name may be no UTF-8; this is JSON's \udc80
+    # The name of a file may be no UTF-8: what stands for its bytes is written as JSON's escapes.
+    write_bytes(folder / FILE, text.encode(errors="backslashreplace"))
 
 
 def read_manifest(folder: Path) -> Manifest:

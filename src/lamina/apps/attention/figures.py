@@ -100,7 +100,8 @@ def _sums(text: Weights) -> tuple[Any, int]:
     special: Bool = np.asarray(text.units.column("special").to_numpy(zero_copy_only=False), bool)
     weights = text.weights.astype(np.float64)
     U = special.size
-    looking = np.flatnonzero(~special & ~np.isnan(weights).any(axis=3).all(axis=(0, 1))) if U else np.zeros(0, np.int64)
+    unknown = np.all(np.isnan(weights).any(axis=3), axis=(0, 1)) if U else special  # a unit without a token
+    looking = np.flatnonzero(~special & ~unknown)
     rows = weights[:, :, looking]  # [L, H, looking, U]
     logarithm = np.log2(rows, out=np.zeros_like(rows), where=rows > 0)
     at = np.where(special, 0.0, rows)
