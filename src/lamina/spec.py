@@ -193,7 +193,11 @@ def layers_text(layers: Layers) -> str:
     """The layer words of a Spec for a Python value: `[0, 6]` gives `"0,6"`."""
     if isinstance(layers, str):
         return layers.replace(" ", "")
-    items = list(layers) if isinstance(layers, Iterable) else [layers]
+    if not isinstance(layers, Iterable):
+        if not hasattr(layers, "__index__"):
+            raise SpecError(f"layers must be a word, a number or a list of numbers, not {layers!r}")
+        layers = [layers]
+    items = list(layers)
     for item in items:
         if isinstance(item, bool) or not hasattr(item, "__index__"):
             raise SpecError(f"a layer is a whole number, not {item!r}")
