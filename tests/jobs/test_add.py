@@ -98,7 +98,7 @@ def test_a_dataset_of_several_inputs_gets_layers_for_all_of_them(
     add(model, source, tmp_path / "d", "5")  # the other input is found beside the dataset
     assert_same_files(tmp_path / "d", tmp_path / "whole")
     more.unlink()
-    with pytest.raises(DatasetError, match=r"more\.txt .* is not here"):
+    with pytest.raises(DatasetError, match=r"more\.txt .* is not here, nor beside .*: put it there \("):
         add(model, source, tmp_path / "d", "6")
     assert verify(tmp_path / "d") == []
 

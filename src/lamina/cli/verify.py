@@ -43,6 +43,6 @@ def command(dataset: str, repair: bool, sources: tuple[str, ...], model: str | N
     else:
         for finding in found:
             click.echo(str(finding) + ("" if finding in left else "; repaired"))
-        click.echo(f"{dataset}: " + (f"{len(left)} findings" if left else "whole"))
+        click.echo(f"{dataset}: " + (f"{len(left)} finding{'s' * (len(left) > 1)}" if left else "whole"))
     if left:
         raise click.exceptions.Exit(1)

@@ -67,8 +67,8 @@ def found_again(one: Input, known: Sequence[Given], *, folder: Path) -> Given:
             if here.described.sha256 == one.sha256:
                 return replace(here, described=one)
     raise DatasetError(
-        f"the input {one.name} ({one.n_bytes:,} bytes, sha256 {one.sha256[:12]}…) is not here, or was changed: say "
-        "where it lies (--source FILE)"
+        f"the input {one.name} ({one.n_bytes:,} bytes, sha256 {one.sha256[:12]}…) is not here, nor beside {folder}, as "
+        "it was then: put it there (`lamina verify --repair` also takes it by --source FILE)"
     )
 
 
