@@ -182,7 +182,8 @@ class Manifest:
 
     def differences(self, other: Manifest, *, inputs: bool = True) -> list[str]:
         """What was asked for or used in `other` and not here, that may change a number; empty where nothing was."""
-        pairs = {name: (getattr(self, name), getattr(other, name)) for name in ("spec", "layers", "width", "store")}
+        pairs = {name: (getattr(self, name), getattr(other, name)) for name in ("layers", "width", "store")}
+        pairs = {"spec": (_without(self.spec, other.spec), _without(other.spec, self.spec)), **pairs}
         differing = [f"{name} was {old} and is {new}" for name, (old, new) in pairs.items() if old != new]
         differing += self.made.differences(other.made)
         if inputs and [one.identity for one in self.inputs] != [one.identity for one in other.inputs]:
@@ -216,6 +217,11 @@ def read_manifest(folder: Path) -> Manifest:
         return _parsed(found)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DatasetError(f"{path} is damaged: {error!r}") from None
+
+
+def _without(spec: str, other: str) -> str:
+    """The words of a Spec that another does not say: all thirteen of both hide the one that differs."""
+    return " ".join(word for word in spec.split() if word not in other.split())
 
 
 def _parsed(found: dict[str, Any]) -> Manifest:
