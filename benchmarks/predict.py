@@ -24,6 +24,7 @@ from lamina.apps.tag.tagger import read_tagger
 from lamina.apps.trained import FILE
 from lamina.cli.classify import WRITERS
 from lamina.cli.tag import _as_json, _by_text, _views
+from lamina.cli.trained import whole_texts
 from lamina.embeddings import Embeddings
 from lamina.extraction.extractor import Extractor
 from lamina.extraction.loading import load
@@ -81,12 +82,12 @@ def classified(model: Extractor, trained: object, texts: list[str]) -> None:
     with Path(os.devnull).open("w") as nowhere:
         writer = WRITERS["jsonl"](nowhere, every=False)
         for part in parts(model, trained.place.spec, texts):
-            writer.write(trained.predict(part))
+            writer.write(trained.predict(part), is_whole=True)
 
 
 def tagged(model: Extractor, trained: object, texts: list[str]) -> None:
     with Path(os.devnull).open("w") as nowhere:
-        for part in model.stream_rows(rows_of(texts), _views(trained.place.spec)):
+        for part in whole_texts(model.stream_rows(rows_of(texts), _views(trained.place.spec))):
             tagging = trained.predict(part["words"])
             for text, words in _by_text(tagging, part["texts"]):
                 nowhere.write(_as_json(text, words, tagging))
