@@ -125,6 +125,14 @@ def test_the_tests_interval_is_of_groups_where_they_are_given() -> None:
     assert grouped.high - grouped.low > 2 * (alone.high - alone.low)
 
 
+def test_given_folds_of_few_groups_leave_enough_to_be_tested() -> None:
+    """Three authors, a fold each, where five folds are the default."""
+    author = (np.arange(400) % 3).tolist()
+    question = ask({"mean": DATA}, LABELS, split=[f"fold {one}" for one in author], groups=author)
+    found = answer(question, mixes=(), curve=False, control=False)
+    assert question.test(found.best, DATA, LABELS).score > 0.7
+
+
 def test_given_folds_are_kept_to() -> None:
     folds = np.arange(400) % 3
     question = ask(DATA, LABELS, split=folds.tolist())

@@ -188,10 +188,11 @@ class Question:
         mix, values = Mix.parse(row.mix), self.labels.values
         found = labelled(labels, usable=usable_units(data), task=self.labels.task, classes=self.labels.classes or None)
         strata = values if self.n_classes else tenths(values)
+        folds = min(self.folds, max(2, np.unique(self.groups).size))  # fewer groups suffice where the folds are given
         of = np.concatenate([
-            dealt(strata, folds=self.folds, groups=self.groups, seed=self.seed), np.full(found.rows.size, self.folds)
+            dealt(strata, folds=folds, groups=self.groups, seed=self.seed), np.full(found.rows.size, folds)
         ])  # fmt: skip
-        parts = Parts(of, (self.folds,), (self.folds,))
+        parts = Parts(of, (folds,), (folds,))
         layout, scale = Layout.of(parts), _Scale.of(values, self.n_classes, n_more=found.rows.size)
         vectors = np.concatenate([mix.vectors(self.views[row.pool], self.labels.rows), mix.vectors(data, found.rows)])
         said = scale.back(held_out(Dense.of(vectors[layout.order]), scale.targets(layout), layout, parts).scores)
