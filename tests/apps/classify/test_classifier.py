@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from sklearn.metrics import f1_score
 
 from lamina.apps.classify.classifier import Predictions, read_classifier, train_classifier
 from lamina.apps.classify.kinds import KINDS
 from lamina.apps.classify.report import confusion_chart, reliability_chart, scores_report
 from lamina.apps.classify.scores import NOTHING, score_classes
 from lamina.apps.labels import row_labels
+from lamina.apps.probe.scores import Examples, score
 from lamina.embeddings import Embeddings
 from lamina.errors import SpecError, TrainedError
 
@@ -171,6 +173,15 @@ def test_scores_by_hand() -> None:
     assert reliability_chart(scores).to_dict()["title"].startswith("Can the probabilities be trusted?")
     with pytest.raises(SpecError, match="no row has a label"):
         score_classes(predictions, [None] * 5)
+
+
+def test_macro_f1_is_that_of_scikit_learn_and_of_a_probe() -> None:
+    """Of four classes one is found and not there, and one is neither."""
+    names, truth, found = ("a", "b", "c", "d"), np.array([0, 1, 0, 1]), np.array([0, 1, 3, 3])
+    units = pa.table({"text_id": range(4), "surface": list("wxyz"), "status": ["ok"] * 4})
+    scores = score_classes(Predictions(units, names, np.eye(4)[found]), [names[k] for k in truth])
+    assert scores.macro_f1 == pytest.approx(f1_score(truth, found, average="macro"))
+    assert scores.macro_f1 == pytest.approx(score("macro-f1", Examples(truth, names, np.arange(4)), found))
 
 
 def test_nothing_known_can_still_be_scored() -> None:

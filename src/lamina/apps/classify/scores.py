@@ -39,7 +39,7 @@ class ClassScores:
     n_left_out  rows without a label.
     n_nothing   rows with a label and no prediction (an empty text).
     classes     name -> score, of every class that is known or was found.
-    macro_f1    the mean of F1 over the classes that the data has.
+    macro_f1    the mean of F1 over the classes that the data has or that were found, as scikit-learn has it.
     log_loss, calibration_error, bins   of rows with a prediction, the label of which was learnt; 0 and none without
                                         such.
     unseen      labels that the classifier never learnt -> how many rows have them. They count as wrong.
@@ -86,7 +86,7 @@ def score_classes(predictions: Predictions, gold: Labels) -> ClassScores:
     return ClassScores(
         len(truth), len(gold) - len(truth), n_found[NOTHING],
         right.total() / len(truth),
-        float(np.mean([one.f1 for one in classes.values() if one.n])), classes,
+        float(np.mean([one.f1 for one in classes.values() if one.n or one.n_found])), classes,
         log_loss(likely, place[judged]) if judged.any() else 0.0, calibration_error(bins), bins,
         dict(Counter(label for label in truth if label not in predictions.labels).most_common()),
         names, counts, _mistakes(predictions, rows, truth, found),
