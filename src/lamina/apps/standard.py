@@ -10,6 +10,7 @@ import numpy.typing as npt
 from lamina.errors import SpecError
 
 Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,13 +22,15 @@ class Standard:
 
     @classmethod
     def of(cls, vectors: Float32) -> Standard:
-        """Fitted on [U, D] vectors; rows of NaN (units without tokens) are left out. Raises SpecError without any."""
+        """Fitted on [U, D] vectors; rows of NaN (units without tokens) are left out. Raises SpecError without any, and
+        for infinite ones."""
         held = vectors[~np.isnan(vectors[:, 0])]
         if not len(held):
             raise SpecError("no unit has a vector: are all texts empty?")
+        mean = finite(held.mean(axis=0, dtype=np.float64))
         scale = held.std(axis=0, dtype=np.float64)
         scale[scale < 1e-12] = 1
-        return cls(held.mean(axis=0, dtype=np.float64).astype(np.float32), scale.astype(np.float32))
+        return cls(mean.astype(np.float32), scale.astype(np.float32))
 
     def apply(self, vectors: Float32) -> Float32:
         """Other vectors [U, D] likewise; a row of NaN becomes the mean, zeros. Raises SpecError for another width."""
@@ -36,3 +39,13 @@ class Standard:
         result: Float32 = (vectors - self.mean) / self.scale
         result[np.isnan(vectors[:, 0])] = 0
         return result
+
+
+def finite(mean: Float64) -> Float64:
+    """The mean [D] of vectors that are to be learnt from. Raises SpecError where one of them is infinite."""
+    if not np.isfinite(mean).all():
+        raise SpecError(
+            "the vectors hold infinite values, too large for float16 perhaps: extract with --dtype float32, or take "
+            "another layer (`lamina show DATASET --health` counts them)"
+        )
+    return mean

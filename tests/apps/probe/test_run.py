@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from lamina.apps.classify import train_classifier
 from lamina.apps.mix import Mix, vectors_of
 from lamina.apps.probe.asking import ask
 from lamina.apps.probe.question import groups_of
@@ -123,6 +124,17 @@ def test_the_tests_interval_is_of_groups_where_they_are_given() -> None:
     )
     assert grouped.score == alone.score < 1
     assert grouped.high - grouped.low > 2 * (alone.high - alone.low)
+
+
+def test_infinite_vectors_are_refused() -> None:
+    """As float16 stores what is above 65,504."""
+    vectors = DATA.columns["layer_2"].copy()
+    vectors[5, 3] = np.inf
+    data = Embeddings(DATA.units, {"layer_2": vectors}, 400)
+    with pytest.raises(SpecError, match="the vectors hold infinite values"):
+        probe(data, LABELS)
+    with pytest.raises(SpecError, match="the vectors hold infinite values"):
+        train_classifier(data, LABELS, layer=2)
 
 
 def test_given_folds_of_few_groups_leave_enough_to_be_tested() -> None:

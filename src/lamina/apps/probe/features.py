@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from lamina.apps.folds import Parts
 from lamina.apps.probe.descent import Float32, Int64, Precondition
+from lamina.apps.standard import finite
 
 Bool = npt.NDArray[np.bool_]
 
@@ -82,10 +83,10 @@ class Dense:
         """Features of vectors [N, D], which are overwritten.
 
         They are centred and scaled over all rows first. That tells no probe anything: each one's own standardisation
-        undoes it. It makes float32 sums exact enough where a mean is large beside its deviation.
+        undoes it. It makes float32 sums exact enough where a mean is large beside its deviation. Raises SpecError for
+        infinite ones.
         """
-        mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-        vectors -= mean
+        vectors -= finite(vectors.mean(axis=0, dtype=np.float64)).astype(np.float32)
         factor = _inverse_deviation(np.einsum("nd,nd->d", vectors, vectors, dtype=np.float64) / len(vectors))
         vectors *= factor
         gram = vectors.T @ vectors
