@@ -112,6 +112,7 @@ def look(shades: Mapping[str, str]) -> dict[str, Any]:
         "text": {"color": ink, "font": FONT},
         "rule": {"color": ink},
         "range": {"category": list(COLOURS)},
+        "scale": {"invalid": {"color": {"value": COLOURS[-1]}}},
     }
 
 

@@ -112,5 +112,11 @@ def test_the_chart_draws_every_point_at_every_layer(tmp_path: Path, found: Map) 
     assert read == {tuple(point) for point in np.round(found.points[1].astype(float), 3).tolist()}
     save(map_chart(found, UNITS, colour="x"), tmp_path / "map.svg")
     assert (tmp_path / "map.svg").read_text().count("<path") > 2 * N
+    gaps = UNITS.append_column("some", pa.array(["", *"abc"] * 7 + ["a", None]))
+    gaps = gaps.append_column("length", pa.array(["", *(str(i) for i in range(1, N))]))
+    for colour in ("some", "length"):  # a point without a value is there too
+        save(map_chart(found, gaps, colour=colour), tmp_path / "map.svg")
+        assert (tmp_path / "map.svg").read_text().count('aria-roledescription="point"') == 2 * N
+    assert (tmp_path / "map.svg").read_text().count('fill="#999999"') == 2  # the one without a length
     save(map_chart(make_map(Embeddings(UNITS, LAYERS, n_texts=N), layers=3), UNITS), tmp_path / "one.png")
     assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG")

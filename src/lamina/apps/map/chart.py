@@ -44,6 +44,7 @@ def map_chart(found: Map, units: pa.Table, *, colour: str | None = None, title: 
             filled=True,
             strokeWidth=0,
             clip=True,
+            invalid=None,  # a point without a number is drawn, in the grey of `look`
         )
         .encode(
             x=alt.X(f"x{k}:Q", axis=None, scale=x),
@@ -72,10 +73,15 @@ def _data(alt: Any, found: Map, column: Column | None, order: Int64) -> Any:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*(f"{axis}{k}" for k in range(L) for axis in "xy"), "c"])
     for i, places in zip(order.tolist(), np.round(table.astype(float), 3).tolist(), strict=True):
-        writer.writerow([*places, column.values[i] if column else ""])
+        writer.writerow([*places, _name(column.values[i]) if column else ""])
     kinds = {f"{axis}{k}": "number" for k in range(L) for axis in "xy"}
     kinds["c"] = "string" if column is None or column.numbers is None else "number"
     return alt.InlineData(values=text.getvalue(), format=alt.CsvDataFormat(type="csv", parse=kinds))
+
+
+def _name(value: str) -> str:
+    """As the legend has it: Vega reads an empty field as null, and would draw no point."""
+    return value or "(none)"
 
 
 def _size(side: int, n_points: int) -> float:
@@ -91,7 +97,7 @@ def _colours(alt: Any, column: Column | None) -> dict[str, Any]:
         scale = alt.Scale(range=list(RAMP), domain=ends, clamp=True)
         return {"color": alt.Color("c:Q", title=column.name, scale=scale)}
     n = len(COLOURS) - 1  # the last one is grey, for what is beside the point
-    domain = list(column.names)
+    domain = [_name(value) for value in column.names]
     scale = alt.Scale(domain=domain, range=[COLOURS[k % n] for k in range(len(domain))])
     shapes = alt.Scale(domain=domain, range=[SHAPES[k // n % len(SHAPES)] for k in range(len(domain))])
     legend = alt.Legend(
