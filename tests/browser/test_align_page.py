@@ -61,3 +61,16 @@ def test_without_gold_a_link_is_a_link(opened: Open, tmp_path: Path) -> None:
     assert page.inner_text("#said") == "1 link"
     assert page.is_hidden("#key")
     assert page.is_hidden("#of-layer")
+
+
+def test_words_of_a_script_from_right_to_left_stand_so(opened: Open, tmp_path: Path) -> None:
+    words = [(["שלום", "עולם", ",", "C++"], ["hello", "world", ",", "C++", "it", "is"])]
+    align_page([Aligned("4", "itermax", (((0, 0), (3, 3)),))], words).save(tmp_path / "align.html")
+    page = opened(tmp_path / "align.html")
+    page.wait_for_selector("body[data-ready]")
+    lefts = [
+        page.eval_on_selector_all(f"#{side} .word", "all => all.map((one) => one.getBoundingClientRect().left)")
+        for side in ("source", "target")
+    ]
+    assert lefts[0] == sorted(lefts[0], reverse=True)
+    assert lefts[1] == sorted(lefts[1])

@@ -18,7 +18,7 @@
   function words(k) {
     boxes = ["source", "target"].map((side, s) => {
       const all = data.words[k][s].map((word, i) => {
-        const box = make("bdi", word, { className: "word", title: word, tabIndex: 0 });
+        const box = make("span", word, { className: "word", title: word, tabIndex: 0 });
         for (const name of ["pointerenter", "focus"]) box.addEventListener(name, () => pick(s, i));
         for (const name of ["pointerleave", "blur"]) box.addEventListener(name, () => pick(s, -1));
         return box;
