@@ -21,6 +21,7 @@ from lamina.train.examples import Examples, class_label, read_examples, split
 from lamina.train.material import Reading
 from lamina.train.model import with_head
 from lamina.train.start import begin
+from lamina.train.tag import train_tagger
 from tests.checkpoints import VOCABULARY, save_vocabulary
 from tests.train.small import Noting, learning, sentences, settings, small_bert
 
@@ -152,6 +153,15 @@ def test_one_class_and_a_length_that_cannot_be_are_refused(model: Path, tmp_path
         train_classifier(model, sentences(20), out=tmp_path / "o", max_tokens=65)
     with pytest.raises(SpecError, match="2 texts and 1 labels"):
         Examples((Text("a"), Text("b")), ("x",))
+
+
+@pytest.mark.parametrize("empty", ["validate", "test"])
+def test_nothing_to_be_scored_on_is_refused(model: Path, tmp_path: Path, empty: str) -> None:
+    nothing = {empty: Examples((), ())}
+    with pytest.raises(SpecError, match=f"{empty} holds no example"):
+        train_classifier(model, sentences(20), out=tmp_path / "o", **nothing)  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match=f"{empty} holds no example"):
+        train_tagger(model, Examples((Text("a b"),), (("O", "B"),)), out=tmp_path / "o", held_out=0, **nothing)  # type: ignore[arg-type]
 
 
 def test_a_class_that_was_never_learnt_counts_as_wrong(model: Path, tmp_path: Path) -> None:

@@ -104,6 +104,10 @@ def test_what_is_no_pair_or_no_score_is_refused(model: Path, tmp_path: Path) -> 
         train_similarity(model, alone, out=tmp_path / "o", held_out=0)
     with pytest.raises(SpecError, match="scores run from 1 to 5"):
         train_similarity(model, pairs(20), out=tmp_path / "o", high=3.0)
+    for test, said in ((alone, "text 0 has no second text"), (pairs(3, scored=False), "text 0 has no score")):
+        with pytest.raises(SpecError, match=said):
+            train_similarity(model, pairs(20), test=test, out=tmp_path / "o")
+    assert not (tmp_path / "o").exists()  # nothing was learnt before
     assert score_label("4.5") == 4.5
     assert score_label("") is None
     with pytest.raises(TypeError, match="expected a finite number"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from lamina.text.text import Text
 from lamina.text.tokens import Tokens
 from lamina.text.windows import Windows
 from lamina.train.batching import in_batches
-from lamina.train.examples import Examples, split
+from lamina.train.examples import Examples, parted
 from lamina.train.folder import write_checkpoint
 from lamina.train.loop import CPU_TOKENS, Watcher
 from lamina.train.model import EncoderWithHead, with_head
@@ -166,13 +167,14 @@ def train_answers(
         raise SpecError(f"stride must be a whole number of at least 1, not {stride!r}")
     settings = settings or ANSWER
     start = begin(model, revision=revision)
-    learnt, held = (examples, validate) if validate is not None else split(examples, held_out, seed=settings.seed)
+    learnt, held = parted(examples, validate, test, held_out=held_out, seed=settings.seed)
     most = min(WINDOW, start.architecture.max_tokens) if max_tokens is None else longest(start, max_tokens)
     objective = Answering(
         with_head(start, "question_answering", SIDES, settings),
         asked_windows(learnt, start, most, stride),
         None if held is None else asked_windows(held, start, most, stride),
     )
+    tested = None if test is None else asked_windows(test, start, most, stride)
 
     def write(folder: Path) -> str:
         encoder, head = objective.module.encoder.values(), objective.module.head.values()
@@ -180,7 +182,7 @@ def train_answers(
 
     return run(
         objective, start, settings, out=Path(out), overwrite=overwrite, watcher=watcher, write=write,
-        test=None if test is None else lambda: objective.figures(asked_windows(test, start, most, stride)),
+        test=None if tested is None else partial(objective.figures, tested),
         asked={
             "task": "answer", "max_tokens": most, "stride": stride, "data": _hashed(learnt),
             "held_out": None if held is None else _hashed(held), "test": None if test is None else _hashed(test),

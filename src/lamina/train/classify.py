@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch.nn import functional
 from lamina.engine.batch import Batch, Int32
 from lamina.errors import SpecError
 from lamina.train.batching import in_batches
-from lamina.train.examples import Examples, split
+from lamina.train.examples import Examples, parted
 from lamina.train.folder import write_checkpoint
 from lamina.train.loop import CPU_TOKENS, Watcher
 from lamina.train.model import EncoderWithHead, with_head
@@ -122,7 +123,7 @@ def train_classifier(
     """
     settings = settings or CLASSIFY
     start = begin(model, revision=revision)
-    learnt, held = (examples, validate) if validate is not None else split(examples, held_out, seed=settings.seed)
+    learnt, held = parted(examples, validate, test, held_out=held_out, seed=settings.seed)
     labels = tuple(sorted(set(learnt.labels)))
     if len(labels) < 2:
         raise SpecError(f"there is one class, {labels[0]!r}: expected at least two" if labels else "there is no class")
@@ -135,6 +136,7 @@ def train_classifier(
         None if held is None else _encoded(held, labels, start, most),
         weights_of(class_weights, learnt.labels, labels),
     )
+    tested = None if test is None else _encoded(test, labels, start, most)
 
     def write(folder: Path) -> str:
         encoder, head = objective.module.encoder.values(), objective.module.head.values()
@@ -142,7 +144,7 @@ def train_classifier(
 
     return run(
         objective, start, settings, out=Path(out), overwrite=overwrite, watcher=watcher, write=write,
-        test=None if test is None else lambda: objective.figures(_encoded(test, labels, start, most)),
+        test=None if tested is None else partial(objective.figures, tested),
         asked={
             "task": "classify", "labels": labels, "class_weights": objective.weights.tolist(), "max_tokens": most,
             "data": learnt.sha256(), "held_out": None if held is None else held.sha256(),

@@ -44,6 +44,19 @@ class Examples(Generic[L]):
         return digest.hexdigest()
 
 
+def parted(
+    examples: Examples[L], validate: Examples[L] | None, test: Examples[L] | None, *, held_out: float, seed: int
+) -> tuple[Examples[L], Examples[L] | None]:
+    """What is learnt from, and what is held out: `validate`, or where that is None a share.
+
+    Raises SpecError where one of the three holds nothing, and what `split` raises.
+    """
+    for name, given in (("examples", examples), ("validate", validate), ("test", test)):
+        if given is not None and not len(given):
+            raise SpecError(f"{name} holds no example")
+    return (examples, validate) if validate is not None else split(examples, held_out, seed=seed)
+
+
 def split(examples: Examples[L], share: float, *, seed: int) -> tuple[Examples[L], Examples[L] | None]:
     """What is learnt from, and a share that is held out, None of 0: the same text never stands on both sides.
 

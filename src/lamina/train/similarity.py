@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -24,7 +25,7 @@ from lamina.engine.torch_encoder import TorchEncoder
 from lamina.errors import SpecError
 from lamina.text.text import Text
 from lamina.train.batching import in_batches
-from lamina.train.examples import Examples, split
+from lamina.train.examples import Examples, parted
 from lamina.train.folder import write_checkpoint
 from lamina.train.loop import CPU_TOKENS, Watcher
 from lamina.train.model import last_states, pooled
@@ -150,7 +151,7 @@ def train_similarity(
         raise SpecError(f"pool must be one of {', '.join(get_args(SentencePool))}, not {pool!r}")
     settings = settings or SIMILARITY
     start = begin(model, revision=revision)
-    learnt, held = (examples, validate) if validate is not None else split(examples, held_out, seed=settings.seed)
+    learnt, held = parted(examples, validate, test, held_out=held_out, seed=settings.seed)
     scale = _Scale.of(learnt, low, high)
     if scale is None:
         if settings.batch_tokens is not None:
@@ -161,6 +162,7 @@ def train_similarity(
         SentenceEncoder(start.encoder(settings), pool),
         _encoded(learnt, start, most, scale), None if held is None else _encoded(held, start, most, scale),
     )  # fmt: skip
+    tested = None if test is None else _encoded(test, start, most, scale)
 
     def write(folder: Path) -> str:
         digest = write_checkpoint(folder, start, objective.module.encoder.values())
@@ -169,7 +171,7 @@ def train_similarity(
 
     return run(
         objective, start, settings, out=Path(out), overwrite=overwrite, watcher=watcher, write=write,
-        test=None if test is None else lambda: objective.figures(_encoded(test, start, most, scale)),
+        test=None if tested is None else partial(objective.figures, tested),
         asked={
             "task": "similarity", "pool": pool, "max_tokens": most,
             "low": None if scale is None else scale.low, "high": None if scale is None else scale.high,
@@ -227,6 +229,10 @@ def _encoded(examples: Examples[float | None], start: Start, max_tokens: int, sc
     (first, n_first), (second, n_second) = (whole_sequences(side, start, max_tokens=max_tokens) for side in sides)
     scores = None
     if scale is not None:
+        if None in examples.labels:
+            raise SpecError(
+                f"text {examples.labels.index(None)} has no score, and what is learnt from has one for each"
+            )
         values = np.array(examples.labels, np.float64)
         scores = ((values - scale.low) / (scale.high - scale.low)).astype(np.float32)
     return Pairs(first, second, scores, n_first + n_second)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -25,7 +26,7 @@ from lamina.errors import SourceError, SpecError
 from lamina.text.units import make_units
 from lamina.text.windows import make_segments
 from lamina.train.batching import in_batches
-from lamina.train.examples import Examples, split
+from lamina.train.examples import Examples, parted
 from lamina.train.folder import write_checkpoint
 from lamina.train.loop import CPU_TOKENS, Watcher
 from lamina.train.model import EncoderWithHead, with_head
@@ -162,7 +163,7 @@ def train_tagger(
         raise SpecError(f"pieces must be one of {', '.join(get_args(Pieces))}, not {pieces!r}")
     settings = settings or TAG
     start = begin(model, revision=revision)
-    learnt, held = (examples, validate) if validate is not None else split(examples, held_out, seed=settings.seed)
+    learnt, held = parted(examples, validate, test, held_out=held_out, seed=settings.seed)
     labels = tuple(sorted({tag for tags in learnt.labels for tag in tags}, key=lambda tag: (tag != OUTSIDE, tag)))
     if len(labels) < 2:
         raise SpecError(f"there are {len(labels)} tags: expected at least two")
@@ -171,6 +172,7 @@ def train_tagger(
         with_head(start, "token_classification", labels, settings),
         making.words(learnt), None if held is None else making.words(held), labels,
     )  # fmt: skip
+    tested = None if test is None else making.words(test)
 
     def write(folder: Path) -> str:
         encoder, head = objective.module.encoder.values(), objective.module.head.values()
@@ -178,7 +180,7 @@ def train_tagger(
 
     return run(
         objective, start, settings, out=Path(out), overwrite=overwrite, watcher=watcher, write=write,
-        test=None if test is None else lambda: objective.figures(making.words(test)),
+        test=None if tested is None else partial(objective.figures, tested),
         asked={
             "task": "tag", "labels": labels, "pieces": pieces, "max_tokens": making.max_tokens,
             "data": learnt.sha256(), "held_out": None if held is None else held.sha256(),
