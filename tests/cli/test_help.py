@@ -78,6 +78,11 @@ def test_a_groups_list_says_whole_sentences(cli: Cli, verb: str) -> None:
     assert "..." not in listed
 
 
+@pytest.mark.parametrize("verb", ["attention", "lens"])
+def test_what_extracts_no_dataset_offers_to_keep_none(verb: str) -> None:
+    assert "keep" not in {option.name for option in _options(verb)}
+
+
 def test_a_mistyped_verb_is_told_the_nearest(cli: Cli) -> None:
     outcome = cli("extarct", "in.csv")
     assert (outcome.code, outcome.out) == (2, "")

@@ -10,10 +10,10 @@ import click
 from lamina.cli.compose import (
     Extraction,
     command_line,
-    extraction_options,
     model_facts,
     print_json,
     print_table,
+    reading_options,
     result_options,
 )
 from lamina.cli.given import fitting, given_texts
@@ -33,7 +33,7 @@ AT_ONCE = 4  # texts whose weights are held at once: 600 MB of BERT-base's for 5
 @click.option("--unit", default="word", show_default=True, help="word or token.")
 @click.option("--show", type=click.IntRange(1), default=5, show_default=True, help="Texts of a file shown in the page.")
 @result_options
-@extraction_options
+@reading_options
 def command(
     texts: tuple[str, ...],
     layers: str,

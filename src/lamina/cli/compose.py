@@ -51,8 +51,8 @@ class Extraction:
     device: str
     precision: Any
     threads: int | None
-    keep: str | None
     quiet: bool
+    keep: str | None = None
     errors: Any = "strict"
     pair: str | None = None
 
@@ -129,28 +129,29 @@ def _names(data: str, kind: Callable[[Path], bool]) -> bool:
         return False  # a text longer than a name can be
 
 
-# How DATA is read and extracted, where it is a file: keyword arguments of the command, for `Extraction`.
+# How a file is read, and by which model: keyword arguments of the command, for `Extraction`.
+reading_options = together(
+    model_options, text_option, words_option, format_option, columns_option, errors_option, quiet_option
+)
+
+# The same for DATA, which is extracted where it is a file.
 extraction_options = together(
-    model_options,
-    text_option,
-    words_option,
-    format_option,
-    columns_option,
-    errors_option,
+    reading_options,
     click.option("--keep", metavar="FOLDER", help="Keep the extraction here; found there, it is used again."),
-    quiet_option,
 )
 
 
 def result_file(_: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
     """A file for a result, found good before anything is computed."""
     from lamina.apps.chart_files import kind_of
+    from lamina.apps.charts import altair_module
     from lamina.errors import SpecError
 
     if path is None:
         return None
     if parameter.name == "chart":
         kind_of(path)
+        altair_module()  # an extra
     if Path(path).is_dir():
         raise SpecError(f"{parameter.opts[0]} {path} is a folder: name a file in it")
     if not (folder := Path(path).parent).is_dir():

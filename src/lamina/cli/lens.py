@@ -9,10 +9,10 @@ import click
 from lamina.cli.compose import (
     Extraction,
     command_line,
-    extraction_options,
     model_facts,
     print_json,
     print_table,
+    reading_options,
     result_options,
 )
 from lamina.cli.given import fitting, given_texts
@@ -37,7 +37,7 @@ AT_ONCE = 16  # texts with a masked token each whose states are held at once
 @click.option("--k", type=click.IntRange(1), default=5, show_default=True, help="Likeliest tokens of a place.")
 @click.option("--show", type=click.IntRange(1), default=5, show_default=True, help="Texts of a file shown in the page.")
 @result_options
-@extraction_options
+@reading_options
 def command(
     texts: tuple[str, ...],
     layers: str,
