@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -193,3 +194,27 @@ def test_the_name_of_no_file_is_not_taken_for_a_text(cli: Cli, verb: str, name: 
     outcome = cli(verb, name, *(["--word", "bank"] if verb == "trace" else []))
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.splitlines()[-1] == f"Error: {name} is no file, and looks like the name of one"
+
+
+def test_a_chart_asks_for_its_extra_before_anything_is_read(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    outcome = cli("map", "gone.csv", "--chart", "map.svg")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err == "lamina: charts need altair and vl-convert: pip install 'lamina[plots]'\n"
+
+
+def test_a_folder_that_is_not_there_is_said_to_be_missing(cli: Cli) -> None:
+    outcome = cli("search", "query", "gone", "--query", "fun")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err == "lamina: gone cannot be read: No such file or directory\n"
+
+
+@pytest.mark.parametrize(("verb", "option"), [("cluster", "--label"), ("map", "--colour")])
+def test_a_column_that_is_not_there_is_said_before_a_model_is_loaded(
+    cli: Cli, tmp_path: Path, verb: str, option: str
+) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("text,kind\nOne.,a\n")
+    outcome = cli(verb, path, option, "nope", "--model", "./no/model")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == f"lamina: there is no column 'nope' in {path}; beside the text it has kind\n"

@@ -8,6 +8,7 @@ import click
 
 from lamina.cli.compose import (
     Extraction,
+    check_columns,
     command_line,
     extraction_options,
     facts_of,
@@ -69,7 +70,10 @@ def command(
     if chart and not layers:
         raise click.UsageError("--chart draws scores by layer: give --layers as well")
     options: dict[str, Any] = {"method": method, "starts": starts, "min_size": min_size, "seed": seed}
-    with Extraction(**extraction).dataset(data, Spec(unit=unit, pool=pool)) as dataset:
+    how = Extraction(**extraction)
+    if label:
+        check_columns(how.source(data), label)
+    with how.dataset(data, Spec(unit=unit, pool=pool)) as dataset:
         labels = row_labels(dataset.units, label) if label else None
         if labels is not None and k is None and method == "kmeans":
             k = len({one for one in labels if one is not None})

@@ -8,6 +8,7 @@ import click
 
 from lamina.cli.compose import (
     Extraction,
+    check_columns,
     command_line,
     extraction_options,
     facts_of,
@@ -68,9 +69,12 @@ def command(
 
     from lamina.apps.map.pictures import make_map
     from lamina.apps.where import rows_where
+    from lamina.embeddings import TOKEN_FIELDS, UNIT_FIELDS
     from lamina.spec import Spec
 
     how = Extraction(**extraction)
+    if colour not in (UNIT_FIELDS | TOKEN_FIELDS):
+        check_columns(how.source(data), colour)
     with how.dataset(data, Spec(unit=unit, pool=pool)) as dataset:
         rows = np.flatnonzero(rows_where(dataset.units, where)) if where else None
         found = make_map(dataset, layers=layers, method=method, normalize=normalize, rows=rows, most=most, seed=seed)

@@ -233,6 +233,8 @@ def _format_of(path: str) -> str:
     if path == STDIN:
         return "txt"
     suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES and not Path(path).exists():
+        raise SourceError(f"{path} cannot be read: No such file or directory")
     if suffix not in SUFFIXES:
         raise SourceError(
             f"{path}: the name does not say what is in it; expected {', '.join(SUFFIXES)}, or give the format"
