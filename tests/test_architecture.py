@@ -1,4 +1,4 @@
-"""Proves that the map names every file of the house, and no file that is not there."""
+"""Proves that the map names every file of the house, and no file that is not there; that the house says it is typed."""
 
 from __future__ import annotations
 
@@ -21,3 +21,8 @@ def test_the_map_and_the_house_agree() -> None:
     package = ROOT / "src" / "lamina"
     there = {str(path.relative_to(package)) for path in package.rglob("*.py") if not path.name.startswith("__")}
     assert named == there
+
+
+def test_type_checkers_are_told_that_there_are_types() -> None:
+    assert "Typing :: Typed" in (ROOT / "pyproject.toml").read_text()
+    assert (ROOT / "src" / "lamina" / "py.typed").is_file()
