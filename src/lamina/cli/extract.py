@@ -47,8 +47,8 @@ def command(
 ) -> None:
     """Extract embeddings of the texts in FILE into a dataset.
 
-    FILE is a .txt (a text a line), .csv, .tsv, .jsonl or .parquet file, or - for standard input. Every other
-    column travels along. Layer 0 is the embedding layer's output, 1 to n the encoder layers, -1 the last one.
+    FILE is a .txt (a text a line), .csv, .tsv, .jsonl, .parquet, .conll or .conllu file, or - for standard input. Every
+    other column travels along. Layer 0 is the embedding layer's output, 1 to n the encoder layers, -1 the last one.
 
     An interrupted job goes on where it was when the same command is given again; a finished one is left as it is.
 

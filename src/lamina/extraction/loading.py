@@ -35,15 +35,15 @@ def load(
                   is a GPU that it sees, else openvino; or `transformers`, for a family that Lamina does not know: any
                   encoder that this library has, slower.
     device        `auto`, `cpu`, `cuda` (every GPU there is), `cuda:1` (one of them) or `mps`.
-    precision     `float32`, `bfloat16`, `float16`, `int8`; or `auto`, the fastest native one that keeps every layer's
-                  cosine with float32 above 0.9995 (measured once for a model and machine).
+    precision     `float32`, `tf32` (GPUs), `bfloat16`, `float16`, `int8`; or `auto`, the fastest native one that keeps
+                  every layer's cosine with float32 above 0.9995 (measured once for a model and machine).
     threads       None: what the affinity mask and the control group allow.
     revision      a hub model's branch, tag or commit.
     calibrate_on  for `int8`: texts like those to come, of which at most 512 are read; None: texts in many languages
                   that come with Lamina.
 
-    Raises CheckpointError where the model cannot be found or is refused, EngineError where the machine lacks what
-    was asked for.
+    Raises SpecError for a word that names no engine, device or precision, CheckpointError where the model cannot be
+    found or is refused, MissingExtraError and EngineError where the machine lacks what was asked for.
     """
     if engine not in ENGINES:
         raise SpecError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")

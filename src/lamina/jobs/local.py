@@ -58,7 +58,8 @@ def extract(
 ) -> Dataset:
     """Extract embeddings of a file (or an iterable) of texts into a dataset, in bounded memory.
 
-    source   a path (`.txt .csv .tsv .jsonl .parquet`, `-` for standard input), a `Source`, or an iterable of strings.
+    source   a path (`.txt .csv .tsv .jsonl .parquet .conll .conllu`, `-` for standard input), a `Source`, or an
+             iterable of strings.
     out      the dataset's folder: new or empty, or with `overwrite`, `append` or `add` a dataset.
     model    a name, a folder, or what `lamina.load` gave.
     text, format, columns, keep, errors, longest   how to read the file: see `lamina.text.source.Source`.
