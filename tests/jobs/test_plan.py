@@ -157,3 +157,11 @@ def test_only_what_may_be_large_is_estimated_unasked(tiny: Extractor) -> None:
     found = survey(rows_of(["a door"] * 10))
     assert not may_be_large(found, plan)
     assert may_be_large(survey_module.Survey(10**6, 10**9, 100, found.sample), plan)
+
+
+@pytest.mark.parametrize("kind", ["words", "spans"])
+def test_words_and_spans_of_a_very_long_text_are_counted(kind: str) -> None:
+    longest = survey_module.LONGEST
+    ranges = tuple((start, start + 9) for start in range(0, 2 * longest, 10))
+    found = survey(rows_of([Text("a" * 2 * longest, **{kind: ranges})]))
+    assert getattr(found.sample[0], kind) == ranges[: longest // 10]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lamina.text.source import Rows
-from lamina.text.text import Text, as_text
+from lamina.text.text import Ranges, Text, as_text
 
 N_TEXTS = 1024  # in a sample, at least; twice as many at most
 N_CHARACTERS = 1_000_000  # likewise, at most, but for one text
@@ -53,4 +53,10 @@ def survey(rows: Iterable[Rows]) -> Survey:
 def _beginning(text: Text) -> Text:
     if len(text.text) <= LONGEST:
         return text
-    return Text(text.text[:LONGEST], pair=text.pair and text.pair[:LONGEST])
+    pair = text.pair and text.pair[:LONGEST]
+    return Text(text.text[:LONGEST], pair=pair, words=_whole(text.words), spans=_whole(text.spans))
+
+
+def _whole(ranges: Ranges | None) -> Ranges | None:
+    """Those of a long text that lie in its beginning."""
+    return None if ranges is None else tuple(one for one in ranges if one[1] <= LONGEST)
