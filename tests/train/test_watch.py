@@ -82,6 +82,14 @@ def test_every_layer_is_probed_at_the_beginning_every_so_often_and_at_the_end(wa
         assert "majority" in row["baselines"]
 
 
+def test_a_run_that_ends_early_is_probed_at_its_end(texts: Path, tags: Path, tmp_path: Path) -> None:
+    how = replace(QUICK, learning_rate=1e-12, evaluate_every=1, patience=1)  # too slow to get any better
+    done = run(tmp_path / "m", probes=tasks(texts, tags)[:1], probe_every=None, settings=how)
+    assert done.record["is_early"]
+    assert done.record["step"] < 12
+    assert {row["step"] for row in read_scores(tmp_path / "m" / PROBES)} == {0, done.record["step"]}
+
+
 def test_watching_changes_no_bit(watched: Path, tmp_path: Path) -> None:
     run(tmp_path / "m")
     assert (tmp_path / "m" / "model.safetensors").read_bytes() == (watched / "model.safetensors").read_bytes()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,7 +31,8 @@ CPU_TOKENS, DEVICE_TOKENS = 4_096, 32_768  # computed at once, where `batch_toke
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step that is done; `number` counts from 1. `rate` is the learning rate's share of its highest."""
+    """A step that is done and, where it was time to, evaluated; `number` counts from 1. `rate` is the learning rate's
+    share of its highest. `n_steps` is this one's number where the run ends with it, early or not."""
 
     number: int
     n_steps: int
@@ -122,11 +123,13 @@ class _Run:
         for examples in self.steps.from_step(self.history.step):
             if self.history.is_finished or self.history.step >= self.n_steps:
                 break
-            self._step(examples)
+            step = self._step(examples)
             self.history.seconds = before + time.monotonic() - begun
             if self._is_time_to_evaluate():
                 self._evaluate()
             self.history.is_finished |= self.history.step >= self.n_steps
+            if self.processes.is_first:
+                self.watcher.stepped(replace(step, n_steps=step.number) if self.history.is_finished else step)
             if self._is_stopped():
                 break
         if self.history.is_finished:
@@ -158,7 +161,7 @@ class _Run:
             )  # fmt: skip
         self.saved = time.monotonic()
 
-    def _step(self, examples: Int64) -> None:
+    def _step(self, examples: Int64) -> Step:
         begun, number = time.monotonic(), self.history.step + 1
         mine = examples[self.processes.rank :: self.processes.n]
         parts = parts_of(mine, self.steps.lengths, self.batch_tokens) if mine.size else []
@@ -176,9 +179,7 @@ class _Run:
             self._descend(1.0 if self._is_divided(len(parts)) else weight)
         self.history.losses.append(loss)
         self.history.n_tokens += int(n_tokens)
-        if self.processes.is_first:
-            seconds = time.monotonic() - begun
-            self.watcher.stepped(Step(number, self.n_steps, loss, share, int(n_tokens), seconds))
+        return Step(number, self.n_steps, loss, share, int(n_tokens), time.monotonic() - begun)
 
     def _part(self, part: Int64, number: int, place: int, *, is_whole: bool) -> tuple[float, float]:
         """Add the gradients of a part; its sum and its weight."""
