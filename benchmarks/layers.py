@@ -21,8 +21,7 @@ from pathlib import Path
 import numpy as np
 
 import lamina
-from lamina.apps.chart_files import save
-from lamina.apps.charts import by_layer
+from lamina.apps.charts import by_layer, save
 from lamina.apps.probe.asking import ask
 from lamina.apps.probe.chart import short_name
 from lamina.apps.probe.run import answer

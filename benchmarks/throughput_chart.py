@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lamina.apps.chart_files import save
-from lamina.apps.charts import COLOURS, altair_module
+from lamina.apps.charts import save
+from lamina.apps.looks import COLOURS, altair_module
 
 HERE = Path(__file__).parent
 NAMES = {  # in the order drawn; what a contestant gives is part of its name

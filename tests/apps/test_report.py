@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import vl_convert
 
-from lamina.apps.chart_files import save
-from lamina.apps.charts import by_layer
+from lamina.apps.charts import by_layer, save
 from lamina.apps.report import Chart, Heading, Paragraph, Report, Table
 from lamina.errors import SpecError
 

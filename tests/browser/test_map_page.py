@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lamina.apps.charts import COLOURS
+from lamina.apps.looks import COLOURS
 from lamina.apps.map.page import map_page
 from lamina.apps.map.pictures import Map
 from tests.browser.conftest import HOSTILE, Open

@@ -97,7 +97,8 @@ def test_a_dataset_cannot_be_overwritten_by_what_is_read_from_it(minilm: Extract
 
 
 def test_one_string_is_a_path_and_no_text(minilm: Extractor, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="does not say what is in it"):
-        lamina.extract("A sentence, by mistake", tmp_path / "d", model=minilm)
+    for text in ("A sentence, by mistake", "a long one " * 100):
+        with pytest.raises(SourceError, match="if it is a text, put it in a list"):
+            lamina.extract(text, tmp_path / "d", model=minilm)
     with pytest.raises(SourceError, match="put it in a list"):
         lamina.extract(b"bytes", tmp_path / "d2", model=minilm)  # type: ignore[arg-type]

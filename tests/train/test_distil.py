@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 import lamina
-from lamina.apps.charts import chart_json
+from lamina.apps.looks import chart_json
 from lamina.errors import CheckpointError, SpecError
 from lamina.text.source import Source
 from lamina.train.comparison_chart import comparison_chart, page, tables_of

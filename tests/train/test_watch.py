@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import lamina
-from lamina.apps.chart_files import save
-from lamina.apps.charts import chart_json
+from lamina.apps.charts import save
+from lamina.apps.looks import chart_json
 from lamina.apps.probe.run import probe
 from lamina.errors import SourceError, SpecError
 from lamina.text.source import Source

@@ -1,35 +1,22 @@
 """Charts: one altair definition each, drawn as SVG or PNG without a browser, or put into a page without a network.
 
-What every chart shares: the look, the colours (told apart by colour-blind readers too: Okabe and Ito 2008), and a score
-by layer.
+What several apps draw stands here, a score by layer, and how any chart becomes a file.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lamina.errors import MissingExtraError, SpecError
+from lamina.apps.looks import COLOURS, LIGHT, altair_module, chart_json, look
+from lamina.apps.report import Chart, Report
+from lamina.errors import SpecError
 
 if TYPE_CHECKING:
     import altair
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")
 ROOM = 24  # pixels above and below the scores: the label of the best one stands inside
-FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
-LIGHT = {"ink": "#222222", "faint": "#e5e5e5", "paper": "#ffffff"}
-DARK = {"ink": "#dddddd", "faint": "#3a3a3a", "paper": "#1b1b1b"}
-
-
-def altair_module() -> Any:
-    """altair, when it is installed. Raises MissingExtraError."""
-    try:
-        import altair
-        import vl_convert  # noqa: F401 - draws what altair describes
-    except ImportError:
-        raise MissingExtraError("charts need altair and vl-convert: pip install 'lamina[plots]'") from None
-    return altair
 
 
 def by_layer(
@@ -80,40 +67,33 @@ def by_layer(
     return chart
 
 
-def chart_json(chart: altair.TopLevelMixin) -> str:
-    """A chart as a Vega-Lite document; data are inside, whatever their number."""
-    alt = altair_module()
-    with alt.data_transformers.enable("default", max_rows=None):
-        document = chart.to_dict()
-    document.pop("config", None)  # the look comes from `look`, in light and in dark
-    return json.dumps(document)
+def save(chart: altair.TopLevelMixin, path: str | Path) -> None:
+    """Write a chart as .svg, .png (twice the size, for dense screens), .html (self-contained) or .json (Vega-Lite).
+
+    Raises SpecError for another suffix.
+    """
+    target, text, kind = Path(path), chart_json(chart), kind_of(path)
+    if kind == ".json":
+        target.write_text(text, encoding="utf-8")
+        return
+    if kind == ".html":
+        Report(title=_title(chart), parts=(Chart(chart),)).save(target)
+        return
+    import vl_convert
+
+    config = look(LIGHT)
+    if kind == ".svg":
+        target.write_text(vl_convert.vegalite_to_svg(text, config=config), encoding="utf-8")
+    else:
+        target.write_bytes(vl_convert.vegalite_to_png(text, scale=2, config=config))
 
 
-def look(shades: Mapping[str, str]) -> dict[str, Any]:
-    """The Vega-Lite config that all charts share, in LIGHT or DARK shades."""
-    ink, faint = shades["ink"], shades["faint"]
-    text = {
-        "labelColor": ink,
-        "titleColor": ink,
-        "labelFontSize": 12,
-        "titleFontSize": 12,
-        "labelFont": FONT,
-        "titleFont": FONT,
-    }
-    return {
-        "background": shades["paper"],
-        "font": FONT,
-        "view": {"stroke": None},
-        "axis": {**text, "gridColor": faint, "domainColor": faint, "tickColor": faint, "titleFontWeight": "normal"},
-        "legend": {**text, "titleFontWeight": "normal", "labelLimit": 300},
-        "header": {"labelColor": ink, "titleColor": ink},
-        "title": {"color": ink, "subtitleColor": ink, "font": FONT, "fontSize": 14, "anchor": "start", "offset": 10},
-        "mark": {"color": COLOURS[0]},
-        "text": {"color": ink, "font": FONT},
-        "rule": {"color": ink},
-        "range": {"category": list(COLOURS)},
-        "scale": {"invalid": {"color": {"value": COLOURS[-1]}}},
-    }
+def kind_of(path: str | Path) -> str:
+    """As what a chart would be written: the suffix of its file. Raises SpecError for another."""
+    kind = Path(path).suffix.lower()
+    if kind not in (".svg", ".png", ".html", ".json"):
+        raise SpecError(f"a chart is written as .svg, .png, .html or .json, not {Path(path).name!r}")
+    return kind
 
 
 def _baseline(alt: Any, name: str, value: float, score: str, last: str, order: Sequence[str]) -> Any:
@@ -122,3 +102,8 @@ def _baseline(alt: Any, name: str, value: float, score: str, last: str, order: S
         x=alt.X("layer:N", sort=list(order)), text="name:N"
     )
     return alt.layer(base.mark_rule(strokeDash=[5, 4], opacity=0.7), words)
+
+
+def _title(chart: Any) -> str:
+    title = chart.to_dict().get("title", "chart")
+    return str(title.get("text", "chart") if isinstance(title, dict) else title)

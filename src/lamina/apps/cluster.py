@@ -219,7 +219,8 @@ def _best_number(points: Float32, seed: int) -> int:
     sample = points[_chosen(len(points), seed)]
     tried, k = [], 2
     while k <= min(MOST, len(sample) - 1):
-        tried.append((_silhouette(sample, _kmeans(sample, k, 3, seed), seed) or -1.0, k))
+        score = _silhouette(sample, _kmeans(sample, k, 3, seed), seed)
+        tried.append((-1.0 if score is None else score, k))
         k = max(k + 1, k * 4 // 3)
     return max(tried, key=lambda one: (one[0], -one[1]))[1] if tried else 1
 

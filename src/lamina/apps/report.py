@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.apps.charts import DARK, FONT, LIGHT, chart_json, look
+from lamina.apps.looks import DARK, FONT, LIGHT, chart_json, look
 
 if TYPE_CHECKING:
     import altair

@@ -237,7 +237,7 @@ def _give_out(
     if report:
         align_page(found, words, marked, facts={"command": command_line(), **facts}).save(report)
     if chart:
-        from lamina.apps.chart_files import save
+        from lamina.apps.charts import save
 
         save(_chart(rows, marked is not None), chart)
     if as_json:

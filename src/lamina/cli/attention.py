@@ -69,7 +69,7 @@ def command(
     figures = head_figures(chain(first, found))
     if chart:
         from lamina.apps.attention.chart import attention_chart
-        from lamina.apps.chart_files import save
+        from lamina.apps.charts import save
 
         save(attention_chart(figures, title=f"Attention heads of {how.model}"), chart)
     if report:

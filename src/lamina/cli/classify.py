@@ -286,7 +286,7 @@ def _write(
     if report:
         scores_report(scores, title=title, facts=facts, about=about).save(report)
     if chart:
-        from lamina.apps.chart_files import save
+        from lamina.apps.charts import save
 
         save(confusion_chart(scores), chart)
 

@@ -92,7 +92,7 @@ def command(
     if chart or report:
         drawn: Any = _chart(rows, score) if rows else None
         if chart:
-            from lamina.apps.chart_files import save
+            from lamina.apps.charts import save
 
             save(drawn, chart)
         if report:

@@ -143,8 +143,8 @@ extraction_options = together(
 
 def result_file(_: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
     """A file for a result, found good before anything is computed."""
-    from lamina.apps.chart_files import kind_of
-    from lamina.apps.charts import altair_module
+    from lamina.apps.charts import kind_of
+    from lamina.apps.looks import altair_module
     from lamina.errors import SpecError
 
     if path is None:

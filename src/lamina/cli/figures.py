@@ -41,7 +41,7 @@ class Figures:
         print_table(list(self.rows[0]), [list(row.values()) for row in self.rows])
 
     def _draw(self, facts: Mapping[str, str], report: str | None, chart: str | None) -> None:
-        from lamina.apps.chart_files import save
+        from lamina.apps.charts import save
         from lamina.apps.report import Chart, Report, Table
 
         drawn = self.drawn()

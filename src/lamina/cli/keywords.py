@@ -102,7 +102,7 @@ def command(
     if chart or report:
         drawn: Any = _chart(scores) if scores else None
         if chart:
-            from lamina.apps.chart_files import save
+            from lamina.apps.charts import save
 
             save(drawn, chart)
         if report:

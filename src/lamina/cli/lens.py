@@ -71,7 +71,7 @@ def command(
     rows = by_layer(lenses)
     shown = lenses[:show] if from_file else lenses
     if chart:
-        from lamina.apps.chart_files import save
+        from lamina.apps.charts import save
         from lamina.apps.lens.page import lens_chart
 
         save(lens_chart(rows), chart)

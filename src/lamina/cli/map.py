@@ -109,7 +109,7 @@ def _write(
 
     written = []
     if chart:
-        from lamina.apps.chart_files import save
+        from lamina.apps.charts import save
         from lamina.apps.map.chart import map_chart
 
         save(map_chart(found, dataset.units, colour=colour, title=title), chart)

@@ -258,7 +258,7 @@ def _winner(found: Answer, dataset: Dataset, label: str) -> Winner:
 def _draw(found: Answer, dataset: Dataset, title: str, report: str | None, chart: str | None) -> None:
     import numpy as np
 
-    from lamina.apps.chart_files import save
+    from lamina.apps.charts import save
     from lamina.apps.context import contexts
     from lamina.apps.probe.chart import score_chart
     from lamina.apps.probe.page import report as page

@@ -176,7 +176,7 @@ def evaluate(
     if report:
         scores_report(scores, title=f"{tagger} on {data}", facts=facts(place, data)).save(report)
     if chart:
-        from lamina.apps.chart_files import save
+        from lamina.apps.charts import save
 
         save(scores_chart(scores), chart)
     rows = [

@@ -72,7 +72,7 @@ def command(
             facts = {"command": command_line(), **facts}
             trace_page(found, held.units, texts=texts, title=title, facts=facts).save(report)
     if chart:
-        from lamina.apps.chart_files import save
+        from lamina.apps.charts import save
         from lamina.apps.trace.chart import trace_chart
 
         save(trace_chart(found, title=title), chart)

@@ -111,7 +111,7 @@ def _show(training: Training, read: Read, report: str | None) -> None:
             click.echo("")
             print_table(columns, rows)
     if read.chart is not None:
-        from lamina.apps.chart_files import save
+        from lamina.apps.charts import save
 
         save(comparison_chart(document, title=title), read.chart)
     if report is not None:

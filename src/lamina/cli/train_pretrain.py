@@ -94,7 +94,7 @@ def _show(training: Training, read: Read) -> None:
     if not training.as_json:
         print_scores(rows)
     if read.chart is not None:
-        from lamina.apps.chart_files import save
+        from lamina.apps.charts import save
         from lamina.train.watch_chart import watch_chart
 
         save(watch_chart(rows, title=f"What each layer of {training.out} knows"), read.chart)

@@ -7,6 +7,7 @@ row: `on_error` says whether it stops the reading or is marked (`Unreadable`) an
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -233,8 +234,9 @@ def _format_of(path: str) -> str:
     if path == STDIN:
         return "txt"
     suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIXES and not Path(path).exists():
-        raise SourceError(f"{path} cannot be read: No such file or directory")
+    if suffix not in SUFFIXES and not os.path.exists(path):  # noqa: PTH110 - a text is too long for a Path to look for
+        advice = " (if it is a text, put it in a list)" if " " in path else ""
+        raise SourceError(f"{path} cannot be read: No such file or directory{advice}")
     if suffix not in SUFFIXES:
         raise SourceError(
             f"{path}: the name does not say what is in it; expected {', '.join(SUFFIXES)}, or give the format"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lamina.apps.charts import COLOURS, altair_module
+from lamina.apps.looks import COLOURS, altair_module
 from lamina.apps.report import Chart, Part, Report, Table
 from lamina.errors import SpecError
 from lamina.train.watch_chart import axis_format

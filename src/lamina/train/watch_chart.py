@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lamina.apps.charts import altair_module
+from lamina.apps.looks import altair_module
 from lamina.errors import SpecError
 from lamina.train.watch import Row
 

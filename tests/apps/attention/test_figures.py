@@ -15,7 +15,7 @@ import pytest
 from lamina.apps.attention.chart import attention_chart
 from lamina.apps.attention.figures import MEASURES, HeadFigures, by_head, by_layer, head_figures
 from lamina.apps.attention.page import _packed, attention_page, thousandths
-from lamina.apps.chart_files import save
+from lamina.apps.charts import save
 from lamina.errors import SpecError
 from lamina.extraction.extractor import Extractor
 

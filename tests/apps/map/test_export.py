@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lamina.apps.chart_files import save
-from lamina.apps.charts import chart_json
+from lamina.apps.charts import save
+from lamina.apps.looks import chart_json
 from lamina.apps.map.chart import map_chart
 from lamina.apps.map.columns import column_of, columns_of
 from lamina.apps.map.export import save_atlas, save_projector

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lamina.apps.chart_files import save
-from lamina.apps.charts import chart_json
+from lamina.apps.charts import save
+from lamina.apps.looks import chart_json
 from lamina.apps.probe.chart import curve_chart, score_chart, short_name
 from lamina.apps.probe.page import report
 from lamina.apps.probe.run import probe

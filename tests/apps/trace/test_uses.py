@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from lamina.apps.chart_files import save
+from lamina.apps.charts import save
 from lamina.apps.trace.chart import trace_chart, trace_charts
 from lamina.apps.trace.uses import Trace, average, trace
 from lamina.embeddings import Embeddings

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from lamina.apps.attention.figures import HeadFigures, by_layer
-from lamina.apps.charts import COLOURS, altair_module
+from lamina.apps.looks import COLOURS, altair_module
 
 if TYPE_CHECKING:
     import altair

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lamina.apps.charts import COLOURS, altair_module
 from lamina.apps.classify.scores import ClassScores
+from lamina.apps.looks import COLOURS, altair_module
 from lamina.apps.report import Chart, Heading, Part, Report, Table
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from lamina.apps.charts import COLOURS, altair_module
+from lamina.apps.looks import COLOURS, altair_module
 from lamina.apps.map.columns import Column, columns_of
 from lamina.apps.map.pictures import Int64, Map
 

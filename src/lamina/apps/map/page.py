@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lamina.apps.charts import COLOURS
+from lamina.apps.looks import COLOURS
 from lamina.apps.map.columns import Column, columns_of
 from lamina.apps.map.pictures import Map
 from lamina.apps.report import Heading, Markup, Report, Table, page_file, script_json

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lamina.apps.charts import COLOURS, altair_module
+from lamina.apps.looks import COLOURS, altair_module
 from lamina.apps.probe.verdict import LEARNED, Answer, Row
 
 if TYPE_CHECKING:

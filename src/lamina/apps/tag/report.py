@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from lamina.apps.charts import COLOURS, altair_module
+from lamina.apps.looks import COLOURS, altair_module
 from lamina.apps.report import Chart, Heading, Part, Report, Table
 from lamina.apps.tag.scores import TagScores
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lamina.apps.charts import COLOURS, altair_module
+from lamina.apps.looks import COLOURS, altair_module
 from lamina.apps.trace.uses import Trace, average
 
 if TYPE_CHECKING:

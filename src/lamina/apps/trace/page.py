@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lamina.apps.charts import COLOURS
+from lamina.apps.looks import COLOURS
 from lamina.apps.report import Chart, Heading, Markup, Part, Report, Table, page_file, script_json
 from lamina.apps.trace.chart import trace_charts
 from lamina.apps.trace.uses import Trace, average
