@@ -56,19 +56,21 @@ class Trace:
         and `nearest` the share of uses whose most similar other use is of their group, all of them over the uses that
         have a group. None where there is no such pair.
         """
-        one, other = np.triu_indices(len(self), 1)
-        rows = []
-        for k, layer in enumerate(self.layers):
-            values = self.similarity[k][one, other].astype(np.float64)
-            row: dict[str, Any] = {"layer": layer, "similarity": _mean(values), "anywhere": self.anywhere[k]}
-            rows.append(row | self._grouped(k) if any(self.groups) else row)
-        return rows
+        apart = self.pairs()
+        rows: list[dict[str, Any]] = [
+            {"layer": layer, "similarity": _mean(apart[k].astype(np.float64)), "anywhere": self.anywhere[k]}
+            for k, layer in enumerate(self.layers)
+        ]
+        if not any(self.groups):
+            return rows
+        within, between = self.pairs(within=True), self.pairs(within=False)
+        return [row | self._grouped(k, within[k], between[k]) for k, row in enumerate(rows)]
 
     def pairs(self, *, within: bool | None = None) -> Float32:
         """The cosines of the pairs of different uses, [L, pairs]: all, or those within a group or across."""
         one, other = np.triu_indices(len(self), 1)
         if within is not None:
-            has_group = np.asarray(self.groups, object) != ""
+            has_group = self._has_group()
             keep = (self._same()[one, other] == within) & has_group[one] & has_group[other]
             one, other = one[keep], other[keep]
         return self.similarity[:, one, other]
@@ -77,8 +79,11 @@ class Trace:
         groups = np.asarray(self.groups, object)
         return np.asarray(groups[:, None] == groups, bool)
 
-    def _grouped(self, layer: int) -> dict[str, float | None]:
-        within, between = (self.pairs(within=way)[layer].astype(np.float64) for way in (True, False))
+    def _has_group(self) -> Bool:
+        return np.asarray(np.asarray(self.groups, object) != "", bool)
+
+    def _grouped(self, layer: int, *pairs: Float32) -> dict[str, float | None]:
+        within, between = (one.astype(np.float64) for one in pairs)
         both = within.size > 0 and between.size > 0
         return {
             "within": _mean(within),
@@ -90,7 +95,7 @@ class Trace:
 
     def _nearest(self, layer: int) -> float | None:
         """Over the uses that are not alone in their group."""
-        have = np.flatnonzero(np.asarray(self.groups, object) != "")
+        have = np.flatnonzero(self._has_group())
         matrix, same = self.similarity[layer][np.ix_(have, have)], self._same()[np.ix_(have, have)]
         np.fill_diagonal(matrix, -np.inf)
         judged = same.sum(axis=1) > 1
