@@ -72,7 +72,9 @@ class Index:
             found = nearest(ready, self.vectors, k, bound=self.bound, rows=self._places(where))
         if self.rows is None:
             return found
-        return Found(np.append(self.rows, -1)[found.rows], found.scores)  # -1, none, stays -1
+        rows, there = np.full_like(found.rows, -1), found.rows >= 0
+        rows[there] = self.rows[found.rows[there]]
+        return Found(rows, found.scores)
 
     def _places(self, where: Bool | None) -> Int64 | None:
         """The vectors of the rows that may be found."""
