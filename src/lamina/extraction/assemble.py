@@ -18,7 +18,7 @@ from lamina.engine.batch import Reduced
 from lamina.extraction.chunk import Chunk, ChunkView
 from lamina.extraction.dense import apply_dense
 from lamina.extraction.plan import Plan, View
-from lamina.extraction.weighting import is_consecutive
+from lamina.extraction.weighting import is_each_once
 from lamina.model.sentence import Dense, Normalize
 from lamina.text.tokens import Int64
 
@@ -46,18 +46,17 @@ class Assembly:
         self.parts = [{} for _ in self.chunk.views]
         self.n_missing = sum(view.segments.unit.size for view in self.chunk.views)
 
+    @np.errstate(over="ignore")  # infinite then, which is refused where it is stored
     def put(self, segments: tuple[Int64, ...], reduced: Reduced) -> None:
         """Take the reduced layers of a batch, for each view in the program's order, for the segments given."""
-        held = zip(self.layouts, self.parts, segments, reduced, strict=True)
-        with np.errstate(over="ignore"):  # infinite then, which is refused where it is stored
-            for layout, parts, of_view, layers in held:
-                places = of_view if layout.places is None else layout.places[of_view]
-                for number, rows in zip(self.plan.program.layers, layers, strict=True):
-                    if number in layout.view.view.layers:
-                        if number not in parts:
-                            parts[number] = np.empty((layout.n_places, rows.shape[1]), self._dtype)
-                        parts[number][places] = rows
-                self.n_missing -= of_view.size
+        for layout, parts, of_view, layers in zip(self.layouts, self.parts, segments, reduced, strict=True):
+            places = of_view if layout.places is None else layout.places[of_view]
+            for number, rows in zip(self.plan.program.layers, layers, strict=True):
+                if number in layout.view.view.layers:
+                    if number not in parts:
+                        parts[number] = np.empty((layout.n_places, rows.shape[1]), self._dtype)
+                    parts[number][places] = rows
+            self.n_missing -= of_view.size
 
     def embeddings(self, width: int) -> tuple[Embeddings, ...]:
         """For each view, the chunk's units and vectors in the order of the input. `width`: D of a layer."""
@@ -114,8 +113,8 @@ class Layout:
 def layout_of(view: ChunkView) -> Layout:
     """How the vectors of a view are laid out: where they can, they go to where the result has them."""
     unit, n_units = view.segments.unit, view.n_units
-    rows = None if view.rows.size == n_units and is_consecutive(view.rows) else view.rows
-    if unit.size == n_units and is_consecutive(unit):
+    rows = None if is_each_once(view.rows, n_units) else view.rows
+    if is_each_once(unit, n_units):
         if rows is None or view.view.recipe is not None:  # what a recipe does is done once for each unit
             return Layout(view, n_units, rows=rows)
         first = np.unique(view.rows, return_index=True)[1]

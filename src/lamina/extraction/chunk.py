@@ -18,7 +18,7 @@ from lamina.errors import TextError
 from lamina.extraction.idf import Idf
 from lamina.extraction.plan import Plan, View
 from lamina.extraction.table import units_table, with_columns, with_errors
-from lamina.extraction.weighting import divisors, is_consecutive, ragged, token_weights
+from lamina.extraction.weighting import divisors, is_each_once, ragged, token_weights
 from lamina.spec import Pool
 from lamina.text.prompt import encode_after, n_before
 from lamina.text.source import Item, Rows
@@ -183,7 +183,7 @@ def _chunk_view(
     rows = ragged(unit_bounds[read.which], of_unit[read.which])
     row_text = np.repeat(np.arange(read.which.size), of_unit[read.which])  # of each result row, the input's text
     table = units_table(spec.unit, read.texts, tokens, units, segments, read.tokenizer)
-    if rows.size != len(units) or not is_consecutive(rows):
+    if not is_each_once(rows, len(units)):
         table = table.take(numbers(rows, pa.int64()))
     table = table.set_column(0, "text_id", numbers(read.first_row + row_text, pa.int64()))
     table = with_errors(table, row_text, read.faults)

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from lamina.arrow import numbers, strings
 from lamina.embeddings import COMBINED, LAYER_PREFIX, PAIR_FIELDS, TOKEN_FIELDS, UNIT_FIELDS
-from lamina.extraction.weighting import is_consecutive
+from lamina.extraction.weighting import is_each_once
 from lamina.spec import Unit
 from lamina.text.text import Text
 from lamina.text.tokenizer import Tokenizer
@@ -75,7 +75,7 @@ def with_columns(table: pa.Table, columns: pa.Table, row_text: Int64) -> pa.Tabl
     """The units table with the columns that travel along; `row_text` [U'] says which row of them each unit takes."""
     if not columns.num_columns:
         return table
-    unchanged = row_text.size == columns.num_rows and is_consecutive(row_text)
+    unchanged = is_each_once(row_text, columns.num_rows)
     spread = columns if unchanged else columns.take(pa.array(row_text))
     for old, new in travelled_names(columns.column_names).items():
         table = table.append_column(new, spread.column(old))

@@ -58,9 +58,9 @@ def ragged(starts: Int64, counts: Int64) -> Int64:
     return np.arange(total) + np.repeat(starts - ends + counts, counts)
 
 
-def is_consecutive(numbers: Int64) -> bool:
-    """Whether each number is the one after that before it."""
-    return bool((numbers[1:] - numbers[:-1] == 1).all())
+def is_each_once(numbers: Int64, n: int) -> bool:
+    """Whether numbers from 0 to n - 1 are each of these once, in order."""
+    return numbers.size == n and bool((numbers[1:] - numbers[:-1] == 1).all())
 
 
 def _triangle(n: Int64) -> Int64:
