@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from lamina.arrow import numbers
 from lamina.errors import SpecError
-from lamina.spec import Dtype
+from lamina.spec import Dtype, check_word
 
 Vectors = npt.NDArray[np.float32] | npt.NDArray[np.float16]
 
@@ -148,8 +148,7 @@ def held_layer(number: int, layers: tuple[int, ...], refusal: str) -> int:
 
 def vector_field(name: str, width: int, dtype: Dtype) -> pa.Field:
     """The Arrow field of a vector column. Raises SpecError for a dtype that none is stored in."""
-    if dtype not in get_args(Dtype):
-        raise SpecError(f"dtype must be one of {', '.join(get_args(Dtype))}, not {dtype!r}")
+    check_word("dtype", dtype, get_args(Dtype))
     value = pa.float16() if dtype == "float16" else pa.float32()
     return pa.field(name, pa.list_(pa.field("item", value, nullable=False), width), nullable=False)
 

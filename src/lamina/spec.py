@@ -70,12 +70,12 @@ class Spec:
     dtype: Dtype = "float16"
 
     def __post_init__(self) -> None:
-        _check_word("unit", self.unit, get_args(Unit))
-        _check_word("pool", self.pool, get_args(Pool))
-        _check_word("special", self.special, get_args(Special))
-        _check_word("long", self.long, get_args(Long))
-        _check_word("overlap", self.overlap, get_args(Overlap))
-        _check_word("dtype", self.dtype, get_args(Dtype))
+        check_word("unit", self.unit, get_args(Unit))
+        check_word("pool", self.pool, get_args(Pool))
+        check_word("special", self.special, get_args(Special))
+        check_word("long", self.long, get_args(Long))
+        check_word("overlap", self.overlap, get_args(Overlap))
+        check_word("dtype", self.dtype, get_args(Dtype))
         if not isinstance(self.layers, str):
             raise SpecError(f"layers of a Spec are a string such as '4' or '0,6', not {self.layers!r}: or use Spec.of")
         _layer_items(self.layers)
@@ -242,7 +242,8 @@ def _resolve(word: str, n_layers: int) -> int:
     )
 
 
-def _check_word(name: str, value: object, words: tuple[str, ...]) -> None:
+def check_word(name: str, value: object, words: tuple[str, ...]) -> None:
+    """Raise SpecError for a value that is none of the words."""
     if value not in words:
         raise SpecError(f"{name} must be one of {', '.join(words)}, not {value!r}")
 

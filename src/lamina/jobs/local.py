@@ -19,7 +19,7 @@ from lamina.jobs.inputs import Given, Texts, check_apart, found_again, given, ro
 from lamina.jobs.made import made_by
 from lamina.jobs.one_pass import idf_for, write_all
 from lamina.jobs.target import How, Target, check_target, open_target
-from lamina.spec import Combine, Dtype, Layers, Long, Overlap, Pool, Spec, Special, Unit
+from lamina.spec import Combine, Dtype, Layers, Long, Overlap, Pool, Spec, Special, Unit, check_word
 from lamina.text.lines import Errors
 from lamina.text.source import Source
 from lamina.text.text import OnError, Text
@@ -142,8 +142,7 @@ def run(
     check_apart(source, out)
     read = given(twice(source) if any(spec.pool == "idf" for spec in specs.values()) else source)
     made = made_by(extractor)
-    if store not in get_args(Store):
-        raise SpecError(f"store must be one of {', '.join(get_args(Store))}, not {store!r}")
+    check_word("store", store, get_args(Store))
     wanted = {name: _manifest(made, view, read.described, store) for name, view in plan.views.items()}
     held = {out / name: check_target(out / name, manifest, how) for name, manifest in wanted.items()}
     idf = idf_for(read, specs.values(), extractor, held, on_error=on_error)
