@@ -62,11 +62,14 @@ def test_idf_weighs_each_token_by_its_rarity_in_these_texts(deep: Extractor, ove
         np.testing.assert_allclose(pooled.layer(3)[text], expected, rtol=1e-4, atol=2e-5)
 
 
-@pytest.mark.parametrize("overlap", ["centre", "mean"])
-@pytest.mark.parametrize("pool", ["sum", "max", "sqrt", "position", "idf", "first", "last"])
+@pytest.mark.parametrize(
+    ("pool", "overlap"),
+    [
+        ("max", "centre"),
+        *((pool, how) for pool in ("sum", "sqrt", "position", "idf", "first", "last") for how in ("centre", "mean")),
+    ],
+)
 def test_any_pool_of_a_single_token_is_its_vector(deep: Extractor, pool: str, overlap: str) -> None:
-    if (pool, overlap) == ("max", "mean"):
-        return
     plain, pooled = (deep.extract(TEXTS, unit="token", pool=one, overlap=overlap, layers=3) for one in ("mean", pool))
     np.testing.assert_array_equal(pooled.layer(3), plain.layer(3))
 
