@@ -130,6 +130,8 @@ class Bench:
                     lambda model=model, form=form: self._job(model, unit="token", format=form, **cut)
                 )
         only = self.arguments.only
+        if unknown := set(only or ()) - found.keys():
+            raise SystemExit(f"no contestant is called {', '.join(sorted(unknown))}; there are {', '.join(found)}")
         return found if only is None else {name: one for name, one in found.items() if name in only}
 
     def _job(self, model: lamina.Extractor, format: str | None = None, **options: Any) -> None:
